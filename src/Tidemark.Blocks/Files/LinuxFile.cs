@@ -1,0 +1,27 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Tidemark.Blocks.Files;
+
+/// <summary>The few Linux system calls on files that the runtime does not offer.</summary>
+internal static partial class LinuxFile
+{
+    internal const int SeekData = 3;
+    internal const int SeekHole = 4;
+    internal const int KeepSize = 1;
+    internal const int PunchHole = 2;
+    internal const int ZeroRange = 16;
+
+    internal const int ENXIO = 6;
+    internal const int ENOSPC = 28;
+    internal const int EOPNOTSUPP = 95;
+
+    [LibraryImport("libc", EntryPoint = "lseek64", SetLastError = true)]
+    internal static partial long Seek(SafeFileHandle file, long offset, int whence);
+
+    [LibraryImport("libc", EntryPoint = "fallocate64", SetLastError = true)]
+    internal static partial int Allocate(SafeFileHandle file, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
+    internal static partial int SyncData(SafeFileHandle file);
+}

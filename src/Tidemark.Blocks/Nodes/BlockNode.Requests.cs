@@ -1,0 +1,192 @@
+using System.Numerics;
+using Tidemark.Blocks.Extents;
+
+namespace Tidemark.Blocks.Nodes;
+
+// The checked entry points and the bare cores behind them.
+public abstract partial class BlockNode
+{
+    /// <summary>Reads <paramref name="target"/>.Length bytes at <paramref name="offset"/> into the caller's memory.</summary>
+    /// <exception cref="BlockException">Out of range, or the storage failed; the buffer's content is then undefined.</exception>
+    public ValueTask ReadAsync(long offset, Memory<byte> target, CancellationToken cancellationToken = default)
+    {
+        CheckRange(offset, target.Length, "read");
+        return target.IsEmpty ? default : ReadCoreAsync(offset, target, cancellationToken);
+    }
+
+    /// <summary>Writes the bytes at <paramref name="offset"/>. Durable after a later flush, or at once with FUA.</summary>
+    /// <exception cref="BlockException">Out of range, read-only, or the storage failed; some bytes may be changed.</exception>
+    public ValueTask WriteAsync(
+        long offset,
+        ReadOnlyMemory<byte> source,
+        WriteFlags flags = WriteFlags.None,
+        CancellationToken cancellationToken = default)
+    {
+        CheckRange(offset, source.Length, "write");
+        CheckWritable("write");
+        if (source.IsEmpty)
+        {
+            return default;
+        }
+
+        try
+        {
+            return Finish(WriteCoreAsync(offset, source, flags, cancellationToken), offset, source.Length);
+        }
+        catch
+        {
+            Bitmaps.MarkDirty(offset, source.Length);
+            throw;
+        }
+    }
+
+    /// <summary>Makes a range read as zero, without the bytes being sent.</summary>
+    /// <exception cref="BlockException">As <see cref="WriteAsync"/>; also not supported with <see cref="WriteFlags.NoFallback"/>.</exception>
+    public ValueTask WriteZeroesAsync(
+        long offset,
+        long length,
+        WriteFlags flags = WriteFlags.None,
+        CancellationToken cancellationToken = default)
+    {
+        CheckRange(offset, length, "write zeroes");
+        CheckWritable("write zeroes");
+        if (length == 0)
+        {
+            return default;
+        }
+
+        try
+        {
+            return Finish(WriteZeroesCoreAsync(offset, length, flags, cancellationToken), offset, length);
+        }
+        catch
+        {
+            Bitmaps.MarkDirty(offset, length);
+            throw;
+        }
+    }
+
+    /// <summary>Says that a range's content is no longer wanted; what a read then returns is undefined. A hint.</summary>
+    public ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default)
+    {
+        CheckRange(offset, length, "discard");
+        CheckWritable("discard");
+        if (length == 0)
+        {
+            return default;
+        }
+
+        try
+        {
+            return Finish(DiscardCoreAsync(offset, length, cancellationToken), offset, length);
+        }
+        catch
+        {
+            Bitmaps.MarkDirty(offset, length);
+            throw;
+        }
+    }
+
+    /// <summary>Makes all writes that completed before the call durable.</summary>
+    public ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
+        IsReadOnly ? default : FlushCoreAsync(cancellationToken);
+
+    /// <summary>
+    /// Appends what is known of a range, as a reader of this node sees it, backing chain included. The whole range is
+    /// described, in order; flags are <see cref="ExtentFlags.Hole"/> and <see cref="ExtentFlags.Zero"/>. Bytes said to
+    /// be zero are zero; bytes of which nothing is said may be zero all the same.
+    /// </summary>
+    public ValueTask GetBlockStatusAsync(
+        long offset,
+        long length,
+        ExtentList extents,
+        CancellationToken cancellationToken = default)
+    {
+        CheckRange(offset, length, "query the block status of");
+        return length == 0 ? default : GetBlockStatusCoreAsync(offset, length, extents, cancellationToken);
+    }
+
+    /// <summary>Reads; the range is inside the disk and not empty.</summary>
+    protected abstract ValueTask ReadCoreAsync(long offset, Memory<byte> target, CancellationToken cancellationToken);
+
+    /// <summary>Writes; the range is inside the disk and not empty, the node is writable.</summary>
+    protected virtual ValueTask WriteCoreAsync(
+        long offset, ReadOnlyMemory<byte> source, WriteFlags flags, CancellationToken cancellationToken) =>
+        throw ReadOnlyError("write");
+
+    /// <summary>Writes zeroes; the range is inside the disk and not empty, the node is writable.</summary>
+    protected virtual ValueTask WriteZeroesCoreAsync(
+        long offset, long length, WriteFlags flags, CancellationToken cancellationToken) =>
+        throw ReadOnlyError("write zeroes");
+
+    /// <summary>Discards; a node that cannot does nothing.</summary>
+    protected virtual ValueTask DiscardCoreAsync(long offset, long length, CancellationToken cancellationToken) =>
+        default;
+
+    /// <summary>Flushes.</summary>
+    protected virtual ValueTask FlushCoreAsync(CancellationToken cancellationToken) => default;
+
+    /// <summary>Describes a range; a node that knows nothing says that all of it is data.</summary>
+    protected virtual ValueTask GetBlockStatusCoreAsync(
+        long offset, long length, ExtentList extents, CancellationToken cancellationToken)
+    {
+        extents.Append(offset, length, ExtentFlags.None);
+        return default;
+    }
+
+    private ValueTask Finish(ValueTask pending, long offset, long length)
+    {
+        if (pending.IsCompletedSuccessfully)
+        {
+            Bitmaps.MarkDirty(offset, length);
+            return pending;
+        }
+
+        return FinishSlowly(pending, offset, length);
+    }
+
+    private async ValueTask FinishSlowly(ValueTask pending, long offset, long length)
+    {
+        try
+        {
+            await pending.ConfigureAwait(false);
+        }
+        finally
+        {
+            Bitmaps.MarkDirty(offset, length);
+        }
+    }
+
+    private void CheckRange(long offset, long length, string operation)
+    {
+        var size = Length;
+        if (offset < 0 || length < 0 || offset > size || length > size - offset)
+        {
+            throw new BlockException(
+                BlockErrorKind.OutOfRange,
+                $"cannot {operation} {length} bytes at offset {offset} of node '{Name}': its length is {size}");
+        }
+
+        var alignment = Limits.RequestAlignment;
+        if (alignment > 1 && !IsAligned(offset | length, alignment))
+        {
+            throw new BlockException(
+                BlockErrorKind.OutOfRange,
+                $"cannot {operation} {length} bytes at offset {offset} of node '{Name}': it needs multiples of {alignment}");
+        }
+    }
+
+    private static bool IsAligned(long value, int alignment) =>
+        BitOperations.IsPow2(alignment) && (value & (alignment - 1)) == 0;
+
+    private void CheckWritable(string operation)
+    {
+        if (IsReadOnly)
+        {
+            throw ReadOnlyError(operation);
+        }
+    }
+
+    private BlockException ReadOnlyError(string operation) =>
+        new(BlockErrorKind.ReadOnly, $"cannot {operation}: node '{Name}' is read-only");
+}
