@@ -181,6 +181,13 @@ public sealed class RawFileNode : BlockNode
     }
 
     /// <inheritdoc/>
+    protected override ValueTask ResizeCoreAsync(long length, CancellationToken cancellationToken)
+    {
+        SetLength(length);
+        return default;
+    }
+
+    /// <inheritdoc/>
     protected override ValueTask GetBlockStatusCoreAsync(
         long offset, long length, ExtentList extents, CancellationToken cancellationToken)
     {

@@ -91,6 +91,16 @@ public abstract partial class BlockNode
     public ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
         IsReadOnly ? default : FlushCoreAsync(cancellationToken);
 
+    /// <summary>Changes the disk's size. New bytes read as zero; bytes past a smaller size are gone. For the format above a
+    /// file, which grows it as it allocates; a disk with bitmaps or parents of its own is resized in a drained section.</summary>
+    /// <exception cref="BlockException">Read-only, the storage failed or is full, or the driver cannot resize.</exception>
+    public ValueTask ResizeAsync(long length, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        CheckWritable("resize");
+        return ResizeCoreAsync(length, cancellationToken);
+    }
+
     /// <summary>
     /// Appends what is known of a range, as a reader of this node sees it, backing chain included. The whole range is
     /// described, in order; flags are <see cref="ExtentFlags.Hole"/> and <see cref="ExtentFlags.Zero"/>. Bytes said to
@@ -125,6 +135,11 @@ public abstract partial class BlockNode
 
     /// <summary>Flushes.</summary>
     protected virtual ValueTask FlushCoreAsync(CancellationToken cancellationToken) => default;
+
+    /// <summary>Resizes; the node is writable. A node that cannot says so.</summary>
+    protected virtual ValueTask ResizeCoreAsync(long length, CancellationToken cancellationToken) =>
+        throw new BlockException(
+            BlockErrorKind.NotSupported, $"cannot resize node '{Name}': driver '{Driver}' has a fixed size");
 
     /// <summary>Describes a range; a node that knows nothing says that all of it is data.</summary>
     protected virtual ValueTask GetBlockStatusCoreAsync(

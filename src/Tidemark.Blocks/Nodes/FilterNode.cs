@@ -58,6 +58,10 @@ public abstract class FilterNode : BlockNode
         File.Node.FlushAsync(cancellationToken);
 
     /// <inheritdoc/>
+    protected override ValueTask ResizeCoreAsync(long length, CancellationToken cancellationToken) =>
+        File.Node.ResizeAsync(length, cancellationToken);
+
+    /// <inheritdoc/>
     protected override ValueTask GetBlockStatusCoreAsync(
         long offset, long length, ExtentList extents, CancellationToken cancellationToken) =>
         File.Node.GetBlockStatusAsync(offset, length, extents, cancellationToken);
