@@ -48,7 +48,7 @@ public sealed class DirtyBitmap
         {
             throw new BlockException(
                 BlockErrorKind.Invalid,
-                $"granularity {granularity} must be a power of two from {MinimumGranularity} to {MaximumGranularity}");
+                $"Granularity must be power of 2 and at least {MinimumGranularity} and at most {MaximumGranularity}, not {granularity}");
         }
 
         ArgumentOutOfRangeException.ThrowIfNegative(length);
@@ -56,7 +56,7 @@ public sealed class DirtyBitmap
         Length = length;
         Granularity = granularity;
         _shift = BitOperations.TrailingZeroCount(granularity);
-        GranuleCount = (length + granularity - 1) >> _shift;
+        GranuleCount = (length >> _shift) + ((length & (granularity - 1)) == 0 ? 0 : 1);
         if (GranuleCount > MaximumGranuleCount)
         {
             throw new BlockException(

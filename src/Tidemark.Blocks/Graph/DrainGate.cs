@@ -26,7 +26,12 @@ internal sealed class DrainGate
         {
             lock (_gate)
             {
-                _idle?.TrySetResult();
+                // Counted again under the lock: between the decrement and here a request may have come in before the
+                // gate was shut. Then the drain must wait for that one; its own Exit gets here in turn.
+                if (Interlocked.Read(ref _inFlight) == 0)
+                {
+                    _idle?.TrySetResult();
+                }
             }
         }
     }

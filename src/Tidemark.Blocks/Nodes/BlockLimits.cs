@@ -14,4 +14,7 @@ public sealed record BlockLimits
 
     /// <summary>The unit that the node stores and copies best: a qcow2 cluster, a page of a file.</summary>
     public int PreferredSize { get; init; } = 4096;
+
+    /// <summary>The cluster size of the node's format; zero when the format has none (raw).</summary>
+    public int ClusterSize { get; init; }
 }

@@ -87,7 +87,7 @@ public abstract partial class BlockNode : IAsyncDisposable
     /// <param name="reason">Why not; empty when it could.</param>
     public virtual bool CanStorePersistentBitmap(string bitmapName, long granularity, out string reason)
     {
-        reason = $"Driver '{Driver}' of node '{Name}' does not support storing persistent bitmaps";
+        reason = $"Can't store persistent bitmaps to {Name}: Operation not supported";
         return false;
     }
 
