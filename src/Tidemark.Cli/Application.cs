@@ -1,0 +1,71 @@
+using System.CommandLine;
+using Tidemark.Cli.Commands;
+using Tidemark.Cli.Terminal;
+
+namespace Tidemark.Cli;
+
+/// <summary>The program without its process: arguments in, exit code out, everything else through the console.</summary>
+/// <remarks>Exit codes: see <see cref="ExitCode"/>. Results go to standard output, all else to standard error.</remarks>
+internal static class Application
+{
+    /// <summary>Runs one command line. Never throws: a failure is a line on standard error and an exit code.</summary>
+    public static async Task<int> RunAsync(
+        string[] arguments, CommandConsole console, CancellationToken cancellationToken)
+    {
+        try
+        {
+            // A token that begins with '@' is a name like any other, not a file of arguments.
+            var parsed = CommandTree.Create(console).Parse(
+                arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            if (parsed.Errors.Count > 0)
+            {
+                return Refuse(parsed, console);
+            }
+
+            return await parsed.InvokeAsync(
+                new InvocationConfiguration
+                {
+                    Output = console.Output,
+                    Error = console.Error,
+                    EnableDefaultExceptionHandler = false,
+                    ProcessTerminationTimeout = null,
+                },
+                cancellationToken);
+        }
+        catch (UsageException exception)
+        {
+            console.WriteError(exception.Message);
+            return ExitCode.Usage;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            console.WriteError("stopped; what had been begun was undone");
+            return ExitCode.Failure;
+        }
+#pragma warning disable CA1031 // The top of the process: every failure becomes a line and an exit code.
+        catch (Exception exception)
+#pragma warning restore CA1031
+        {
+            console.WriteError(ErrorText.Describe(exception));
+            if (console.IsDebug)
+            {
+                console.WriteMessage(exception.ToString());
+            }
+
+            return ExitCode.Failure;
+        }
+    }
+
+    private static int Refuse(ParseResult parsed, CommandConsole console)
+    {
+        foreach (var message in parsed.Errors.Select(error => error.Message).Distinct())
+        {
+            console.WriteError(message);
+        }
+
+        var command = parsed.CommandResult.Command;
+        var path = command is RootCommand ? CommandTree.ProgramName : $"{CommandTree.ProgramName} {command.Name}";
+        console.WriteMessage($"Try '{path} --help'.");
+        return ExitCode.Usage;
+    }
+}

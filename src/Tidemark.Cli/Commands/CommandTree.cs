@@ -1,0 +1,33 @@
+using System.CommandLine;
+using System.CommandLine.Invocation;
+using Tidemark.Cli.Terminal;
+
+namespace Tidemark.Cli.Commands;
+
+/// <summary>The program's verbs.</summary>
+internal static class CommandTree
+{
+    /// <summary>What the program is called.</summary>
+    public const string ProgramName = "tidemark";
+
+    /// <summary>Builds the tree; each verb writes to the given console.</summary>
+    public static RootCommand Create(CommandConsole console)
+    {
+        var root = new RootCommand("Incremental backups of QEMU/KVM disks, live, in push and pull mode.");
+        foreach (var option in root.Options.OfType<VersionOption>())
+        {
+            option.Action = new VersionAction(console);
+        }
+
+        return root;
+    }
+
+    private sealed class VersionAction(CommandConsole console) : SynchronousCommandLineAction
+    {
+        public override int Invoke(ParseResult parseResult)
+        {
+            console.Output.WriteLine($"{ProgramName} {typeof(CommandTree).Assembly.GetName().Version?.ToString(3)}");
+            return ExitCode.Success;
+        }
+    }
+}

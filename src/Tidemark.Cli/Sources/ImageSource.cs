@@ -1,0 +1,8 @@
+namespace Tidemark.Cli.Sources;
+
+/// <summary>An image at rest: the embedded engine opens it.</summary>
+internal sealed record ImageSource(string Path) : BackupSource
+{
+    /// <summary>The name of an image's one disk.</summary>
+    public const string DiskName = "disk0";
+}
