@@ -1,0 +1,25 @@
+namespace Tidemark.Cli.Tests;
+
+/// <summary>Where the built program and the sources are, seen from the built tests.</summary>
+internal static class RepositoryRoot
+{
+    /// <summary>The directory that holds the solution.</summary>
+    public static string Path { get; } = Find();
+
+    /// <summary>The program, built in the same configuration as these tests.</summary>
+    public static string Program { get; } = System.IO.Path.GetFullPath(
+        System.IO.Path.Combine(
+            AppContext.BaseDirectory, "../../Tidemark.Cli", System.IO.Path.GetFileName(AppContext.BaseDirectory.TrimEnd('/')),
+            "tidemark"));
+
+    private static string Find()
+    {
+        var directory = new DirectoryInfo(AppContext.BaseDirectory);
+        while (directory is not null && !File.Exists(System.IO.Path.Combine(directory.FullName, "Tidemark.slnx")))
+        {
+            directory = directory.Parent;
+        }
+
+        return directory?.FullName ?? throw new InvalidOperationException("no Tidemark.slnx above the tests");
+    }
+}
