@@ -1,0 +1,136 @@
+using System.Net.Sockets;
+using System.Text;
+
+namespace Tidemark.Interop.Tests.Hypervisors;
+
+/// <summary>
+/// Stands between the program and a monitor, so that a test can act at an exact moment of a run: right after the
+/// reply to a command, before the program has seen it.
+/// </summary>
+internal sealed class MonitorProxy : IAsyncDisposable
+{
+    private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly string _monitor;
+    private readonly Task _accepting;
+    private readonly List<Socket> _open = [];
+
+    public MonitorProxy(string path, string monitor)
+    {
+        Path = path;
+        _monitor = monitor;
+        _listener.Bind(new UnixDomainSocketEndPoint(path));
+        _listener.Listen();
+        _accepting = AcceptAsync();
+    }
+
+    public string Path { get; }
+
+    /// <summary>The command after whose reply <see cref="Interrupt"/> is called, once.</summary>
+    public string After { get; set; } = "transaction";
+
+    /// <summary>What the test does then; the reply is passed on when it has ended and returned true.</summary>
+    public Func<Task<bool>>? Interrupt { get; set; }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        _listener.Dispose();
+        HangUp();
+        await Task.WhenAny(_accepting);
+        _stop.Dispose();
+        File.Delete(Path);
+    }
+
+    private void HangUp()
+    {
+        lock (_open)
+        {
+            _open.ForEach(socket => socket.Dispose());
+            _open.Clear();
+        }
+    }
+
+    private async Task AcceptAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            var near = await _listener.AcceptAsync(_stop.Token);
+            var far = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            lock (_open)
+            {
+                _open.AddRange([near, far]);
+            }
+
+            _ = ServeAsync(near, far);
+        }
+    }
+
+    private async Task ServeAsync(Socket near, Socket far)
+    {
+        try
+        {
+            await far.ConnectAsync(new UnixDomainSocketEndPoint(_monitor), _stop.Token);
+            var waiting = new Lock();
+            var armed = false;
+            var there = PumpAsync(near, far, line =>
+            {
+                lock (waiting)
+                {
+                    armed |= line.Contains($"\"{After}\"");
+                }
+
+                return Task.FromResult(true);
+            });
+            var back = PumpAsync(far, near, async line =>
+            {
+                bool now;
+                lock (waiting)
+                {
+                    now = armed && (line.Contains("\"return\"") || line.Contains("\"error\""));
+                    armed &= !now;
+                }
+
+                if (!now || Interrupt is not { } interrupt)
+                {
+                    return true;
+                }
+
+                Interrupt = null;
+                return await interrupt();
+            });
+            await Task.WhenAny(there, back);
+        }
+        catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
+        {
+            // Either side hung up, or the hypervisor is gone: both ends of this connection are closed below.
+        }
+        finally
+        {
+            near.Dispose();
+            far.Dispose();
+        }
+    }
+
+    private static async Task PumpAsync(Socket from, Socket to, Func<string, Task<bool>> pass)
+    {
+        try
+        {
+            using var reader = new StreamReader(new NetworkStream(from));
+            await using var writer = new NetworkStream(to);
+            while (await reader.ReadLineAsync() is { } line)
+            {
+                if (!await pass(line))
+                {
+                    return;
+                }
+
+                await writer.WriteAsync(Encoding.UTF8.GetBytes(line + "\n"));
+            }
+        }
+        catch (Exception exception) when (exception is IOException or ObjectDisposedException)
+        {
+            // The connection was closed; the other pump ends too.
+        }
+    }
+}

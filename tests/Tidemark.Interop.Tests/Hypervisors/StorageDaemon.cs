@@ -1,0 +1,68 @@
+using System.Diagnostics;
+using Tidemark.Interop.Tests.Guests;
+using Tidemark.Interop.Tests.Programs;
+
+namespace Tidemark.Interop.Tests.Hypervisors;
+
+/// <summary>
+/// A storage daemon, QEMU's or ours, by the same options; its guest writes through an NBD export of each disk.
+/// </summary>
+internal sealed class StorageDaemon(string folder, int diskCount, bool embedded, TidemarkProgram tidemark)
+    : Hypervisor(folder, diskCount)
+{
+    private readonly List<GuestDisk> _guest = [];
+
+    public override string[] NbdOptions => ["--nbd", $"nbd+unix:///?socket={NbdPath}"];
+
+    private string NbdPath => Path.Combine(Folder, "nbd.sock");
+
+    public override Task WriteAsync(int disk, long offset, byte[] data, CancellationToken token) =>
+        _guest[disk].WriteAsync(offset, data, token);
+
+    protected override Process StartProcess()
+    {
+        var arguments = new List<string>();
+        for (var disk = 0; disk < DiskCount; disk++)
+        {
+            var name = DiskName(disk);
+            arguments.AddRange(
+            [
+                "--blockdev", $"driver=file,node-name={name}-file,filename={DiskPath(disk)}",
+                "--blockdev", $"driver=qcow2,node-name={name},file={name}-file",
+            ]);
+        }
+
+        arguments.AddRange(
+        [
+            "--chardev", $"socket,id=program,path={MonitorPath},server=on,wait=off", "--monitor", "chardev=program",
+            "--chardev", $"socket,id=own,path={OwnMonitorPath},server=on,wait=off", "--monitor", "chardev=own",
+            "--nbd-server", $"addr.type=unix,addr.path={NbdPath}",
+        ]);
+        foreach (var name in DiskNames)
+        {
+            arguments.AddRange(["--export", $"type=nbd,id=guest-{name},node-name={name},name={name},writable=on"]);
+        }
+
+        return embedded
+            ? tidemark.Start(["storage-daemon", .. arguments])
+            : BackgroundProgram.Start("qemu-storage-daemon", arguments);
+    }
+
+    protected override async Task StartedAsync(CancellationToken token)
+    {
+        foreach (var name in DiskNames)
+        {
+            _guest.Add(await GuestDisk.ConnectAsync(NbdPath, name, token));
+        }
+    }
+
+    protected override void Ended()
+    {
+        _guest.ForEach(disk => disk.Dispose());
+        _guest.Clear();
+        // A killed daemon leaves its sockets, of which the next one would say that they are in use.
+        File.Delete(MonitorPath);
+        File.Delete(OwnMonitorPath);
+        File.Delete(NbdPath);
+    }
+}

@@ -1,0 +1,54 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using Tidemark.Interop.Tests.Guests;
+using Tidemark.Interop.Tests.Programs;
+
+namespace Tidemark.Interop.Tests.Hypervisors;
+
+/// <summary>
+/// A real machine emulator with virtio disks and no operating system: its guest's writes are made by the monitor, on
+/// the guest's device, where those of a running guest come in.
+/// </summary>
+internal sealed class SystemEmulator(string folder, int diskCount) : Hypervisor(folder, diskCount)
+{
+    public override async Task WriteAsync(int disk, long offset, byte[] data, CancellationToken token)
+    {
+        if (data.Length != GuestWrites.SlotLength || data.AsSpan().ContainsAnyExcept(data[0]))
+        {
+            throw new ArgumentException("this guest can only repeat one byte");
+        }
+
+        // A failure of this command is said on the emulator's own output only; the checks of the test find it.
+        var command = $"qemu-io -d /machine/peripheral/{DiskName(disk)}-device/virtio-backend "
+            + $"\"write -q -P {data[0]} {offset} {data.Length}\"";
+        await Monitor.ExecuteAsync(
+            "human-monitor-command", new JsonObject { ["command-line"] = command }, token);
+    }
+
+    protected override Process StartProcess()
+    {
+        List<string> arguments = ["-machine", "q35,accel=tcg", "-S", "-nodefaults", "-display", "none", "-m", "64"];
+        for (var disk = 0; disk < DiskCount; disk++)
+        {
+            var name = DiskName(disk);
+            arguments.AddRange(
+            [
+                "-blockdev", $"driver=file,node-name={name}-file,filename={DiskPath(disk)}",
+                "-blockdev", $"driver=qcow2,node-name={name},file={name}-file",
+                "-device", $"virtio-blk-pci,drive={name},id={name}-device",
+            ]);
+        }
+
+        arguments.AddRange(
+        [
+            "-qmp", $"unix:{MonitorPath},server=on,wait=off", "-qmp", $"unix:{OwnMonitorPath},server=on,wait=off",
+        ]);
+        return BackgroundProgram.Start("qemu-system-x86_64", arguments);
+    }
+
+    protected override void Ended()
+    {
+        File.Delete(MonitorPath);
+        File.Delete(OwnMonitorPath);
+    }
+}
