@@ -1,0 +1,35 @@
+namespace Tidemark.Backup.Definitions;
+
+/// <summary>The limits and defaults of backups, by name.</summary>
+public static class BackupLimits
+{
+    /// <summary>Bytes per chunk: 1 MiB.</summary>
+    public const int DefaultChunkSize = 1 << 20;
+
+    /// <summary>Bytes per bit of a checkpoint's bitmap: 64 KiB, QEMU's own default.</summary>
+    public const long DefaultGranularity = 64 << 10;
+
+    /// <summary>Cluster size of scratch images: what the copy-before-write job copies at least.</summary>
+    public const int ScratchClusterSize = 64 << 10;
+
+    /// <summary>Connections to a pull export.</summary>
+    public const int PullConnections = 4;
+
+    /// <summary>Chunks that are read, or on their way into the repository, at one time.</summary>
+    public const int PullChunksInFlight = 16;
+
+    /// <summary>The range that one request for block status covers.</summary>
+    public const long StatusWindow = 256L << 20;
+
+    /// <summary>Chunks that the push target assembles in memory at one time; the oldest is spilled beyond it.</summary>
+    public const int OpenChunks = 64;
+
+    /// <summary>How often a job's state is asked for, whatever its events say.</summary>
+    public static readonly TimeSpan JobPollInterval = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>How long one undo action may wait for a job to end or a node to come free.</summary>
+    public static readonly TimeSpan UndoTimeout = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long one command of an undo may take before the hypervisor counts as dead.</summary>
+    public static readonly TimeSpan UndoCommandTimeout = TimeSpan.FromSeconds(15);
+}

@@ -1,0 +1,44 @@
+namespace Tidemark.Backup.Graph;
+
+/// <summary>One node of the hypervisor's graph.</summary>
+public sealed record GraphNode
+{
+    /// <summary>The node's name; names that begin with <c>#</c> were made up by the hypervisor.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The driver: <c>qcow2</c>, <c>raw</c>, <c>file</c>, <c>copy-before-write</c>…</summary>
+    public required string Driver { get; init; }
+
+    /// <summary>The size of the disk in bytes.</summary>
+    public required long VirtualSize { get; init; }
+
+    /// <summary>Whether the node was opened read-only.</summary>
+    public bool IsReadOnly { get; init; }
+
+    /// <summary>What the hypervisor calls the image; not always a path.</summary>
+    public string Filename { get; init; } = "";
+
+    /// <summary>The format's <c>compat</c> level of a qcow2 node: <c>0.10</c> or <c>1.1</c>; null for other drivers.</summary>
+    public string? Compat { get; init; }
+
+    /// <summary>The named bitmaps, in the hypervisor's order.</summary>
+    public IReadOnlyList<NodeBitmap> Bitmaps { get; init; } = [];
+
+    /// <summary>The <c>backing</c> child's name, when <see cref="Backing"/> is <see cref="NodeLink.Known"/>.</summary>
+    public string? BackingNode { get; init; }
+
+    /// <summary>What is known of the backing child.</summary>
+    public NodeLink Backing { get; init; }
+
+    /// <summary>The <c>file</c> child's name, when <see cref="File"/> is <see cref="NodeLink.Known"/>.</summary>
+    public string? FileNode { get; init; }
+
+    /// <summary>What is known of the file child.</summary>
+    public NodeLink File { get; init; }
+
+    /// <summary>Whether a root of the graph (a device, an export) may write to the node; null when nobody said.</summary>
+    public bool? HasWriter { get; init; }
+
+    /// <summary>The bitmap of that name, or null.</summary>
+    public NodeBitmap? FindBitmap(string name) => Bitmaps.FirstOrDefault(bitmap => bitmap.Name == name);
+}

@@ -1,0 +1,16 @@
+namespace Tidemark.Backup.Planning;
+
+/// <summary>Why no plan can be made, and what the user can do. Nothing was touched.</summary>
+/// <param name="Reason">What stands against it.</param>
+/// <param name="Advice">What the user can do.</param>
+public sealed record PlanConflict(string Reason, string Advice) : PlanOutcome
+{
+    /// <summary>The disk concerned, if it is one.</summary>
+    public string? Disk { get; init; }
+
+    /// <summary>The node concerned, if it is one.</summary>
+    public string? Node { get; init; }
+
+    /// <inheritdoc/>
+    public override string ToString() => Disk is null ? $"{Reason}. {Advice}" : $"disk '{Disk}': {Reason}. {Advice}";
+}

@@ -1,0 +1,90 @@
+using System.Text;
+using System.Text.Json.Nodes;
+using Tidemark.Backup.Definitions;
+using Tidemark.Qmp;
+
+namespace Tidemark.Backup.Planning;
+
+/// <summary>A plan as text: every command in order (<c>C:</c>) with what takes it back (<c>U:</c>).</summary>
+public static class PlanText
+{
+    /// <summary>Renders a plan or a conflict; lines end with a line feed.</summary>
+    public static string Render(PlanOutcome outcome) => outcome switch
+    {
+        PlanConflict conflict => $"conflict: {conflict}\n",
+        BackupPlan plan => RenderPlan(plan),
+        _ => throw new ArgumentException("neither a plan nor a conflict", nameof(outcome)),
+    };
+
+    /// <summary>One command as QMP's JSON.</summary>
+    public static string Render(QmpCommand command)
+    {
+        JsonObject message = new() { ["execute"] = command.Name };
+        if (command.Arguments is not null)
+        {
+            message["arguments"] = command.Arguments.DeepClone();
+        }
+
+        return message.ToJsonString();
+    }
+
+    private static string RenderPlan(BackupPlan plan)
+    {
+        var text = new StringBuilder();
+        text.Append($"{plan.Mode.ToText()} {plan.CheckpointId}\n");
+        foreach (var disk in plan.Disks)
+        {
+            text.Append($"disk {disk.Name}: node {disk.NodeName}, {disk.Size} bytes, {disk.Kind.ToText()}");
+            text.Append(disk.Reason.Length > 0 ? $" ({disk.Reason})" : "").Append('\n');
+        }
+
+        foreach (var note in plan.Notes)
+        {
+            text.Append($"note: {note}\n");
+        }
+
+        foreach (var step in plan.Steps)
+        {
+            text.Append($"# {step.Purpose}\n");
+            text.Append(Effect(step)).Append('\n');
+            foreach (var undo in step.Undo.Reverse())
+            {
+                text.Append($"U: {Render(undo)}\n");
+            }
+        }
+
+        foreach (var disk in plan.Disks)
+        {
+            foreach (var old in disk.Superseded)
+            {
+                text.Append($"after success: remove bitmap {old.Name} of {old.Node}\n");
+            }
+        }
+
+        return text.ToString();
+    }
+
+    private static string Effect(PlanStep step) => step switch
+    {
+        PlanStep.MakeDirectory make => $"C: mkdir {make.Path}",
+        PlanStep.Command command => $"C: {Render(command.Qmp)}",
+        PlanStep.Job job => $"C: {Render(job.Qmp)}",
+        PlanStep.Unlink unlink => $"C: unlink {unlink.Path}",
+        PlanStep.Serve serve => $"C: serve {string.Join(' ', serve.Exports)} at {serve.Address}",
+        PlanStep.Transaction transaction => $"C: {Render(transaction.ToCommand())}",
+        _ => "C: transfer",
+    };
+
+    private static string Render(UndoAction undo) => undo switch
+    {
+        UndoAction.Job job => $"end job {job.JobId}",
+        UndoAction.Export export => $"remove export {export.Id}",
+        UndoAction.NbdServer server => $"stop the NBD server at {server.Address}",
+        UndoAction.Node node => $"remove node {node.Name}",
+        UndoAction.TemporaryBitmap bitmap => $"remove bitmap {bitmap.Name} of {bitmap.NodeName}",
+        UndoAction.CheckpointBitmap bitmap => $"unless it succeeded: remove bitmap {bitmap.Name} of {bitmap.NodeName}",
+        UndoAction.LocalFile file => $"delete {file.Path}",
+        UndoAction.LocalDirectory directory => $"delete directory {directory.Path}",
+        _ => throw new ArgumentException("an unknown undo action", nameof(undo)),
+    };
+}
