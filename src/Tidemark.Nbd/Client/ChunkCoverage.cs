@@ -1,0 +1,56 @@
+using Tidemark.Nbd.Protocol;
+
+namespace Tidemark.Nbd.Client;
+
+/// <summary>
+/// Which parts of a read have arrived. Chunks may come in any order and number; they must not overlap, and together
+/// they must cover the whole read ("NBD_CMD_READ", structured replies).
+/// </summary>
+internal sealed class ChunkCoverage
+{
+    // Sorted, disjoint, not touching. Chunks in order keep it at one run.
+    private readonly List<(long Start, long End)> _runs = [];
+
+    /// <summary>Forgets everything; keeps the storage.</summary>
+    internal void Clear() => _runs.Clear();
+
+    /// <summary>Whether exactly one run covers the range.</summary>
+    internal bool Covers(long start, long end) => _runs.Count == 1 && _runs[0] == (start, end);
+
+    /// <summary>Adds a chunk.</summary>
+    /// <returns>False when it overlaps an earlier one, or there are too many pieces.</returns>
+    internal bool TryAdd(long start, long end)
+    {
+        var index = _runs.Count;
+        while (index > 0 && _runs[index - 1].Start >= start)
+        {
+            index--;
+        }
+
+        var before = index > 0 ? _runs[index - 1] : (Start: -1, End: -1);
+        var after = index < _runs.Count ? _runs[index] : (Start: long.MaxValue, End: long.MaxValue);
+        if (before.End > start || after.Start < end)
+        {
+            return false;
+        }
+
+        switch (before.End == start, after.Start == end)
+        {
+            case (true, true):
+                _runs[index - 1] = (before.Start, after.End);
+                _runs.RemoveAt(index);
+                break;
+            case (true, false):
+                _runs[index - 1] = (before.Start, end);
+                break;
+            case (false, true):
+                _runs[index] = (start, after.End);
+                break;
+            default:
+                _runs.Insert(index, (start, end));
+                break;
+        }
+
+        return _runs.Count <= NbdLimits.MaximumDisjointChunks;
+    }
+}

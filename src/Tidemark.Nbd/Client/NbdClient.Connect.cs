@@ -1,0 +1,153 @@
+using Tidemark.Blocks.Nodes;
+using Tidemark.Nbd.Protocol;
+
+namespace Tidemark.Nbd.Client;
+
+// Connecting, and the life of the connection's thread.
+public sealed partial class NbdClient
+{
+    /// <summary>Connects to a server and enters an export.</summary>
+    /// <param name="endPoint">The server.</param>
+    /// <param name="options">The export and what else is wanted.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="NbdException">Nobody listens, the deadline passed, the peer does not speak the protocol, or the
+    /// server refuses the export.</exception>
+    public static Task<NbdClient> ConnectAsync(
+        NbdEndPoint endPoint, NbdClientOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(endPoint);
+        options ??= new NbdClientOptions();
+        Check(options);
+        return ClientConnector.RunAsync<NbdClient>(
+            endPoint, options, (transport, connected) => Run(transport, options, connected), cancellationToken);
+    }
+
+    /// <summary>Asks a server for the list of its exports.</summary>
+    /// <exception cref="NbdException">As when connecting; also when the server keeps its list to itself.</exception>
+    public static Task<IReadOnlyList<NbdExportInfo>> ListExportsAsync(
+        NbdEndPoint endPoint, NbdClientOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(endPoint);
+        return ClientConnector.RunAsync<IReadOnlyList<NbdExportInfo>>(
+            endPoint,
+            options ?? new NbdClientOptions(),
+            static (transport, listed) =>
+            {
+                using (transport)
+                {
+                    var handshake = new ClientHandshake(transport, new ReceiveBuffer(transport, ReadAhead));
+                    handshake.Greet();
+                    var exports = handshake.List();
+                    handshake.Abort();
+                    listed.TrySetResult(exports);
+                }
+            },
+            cancellationToken);
+    }
+
+    /// <summary>Enters an export over a connection that was made in some other way; the transport is the client's.</summary>
+    internal static Task<NbdClient> ConnectAsync(NbdTransport transport, NbdClientOptions options)
+    {
+        Check(options);
+        var connected = new TaskCompletionSource<NbdClient>(TaskCreationOptions.RunContinuationsAsynchronously);
+        new Thread(() =>
+        {
+            try
+            {
+                Run(transport, options, connected);
+            }
+            catch (Exception exception)
+            {
+                connected.TrySetException(exception as NbdException ?? Lost(exception));
+            }
+        })
+        {
+            IsBackground = true,
+            Name = "nbd client",
+        }.Start();
+        return connected.Task;
+    }
+
+    private static void Check(NbdClientOptions options)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaximumRequests, 1);
+        foreach (var text in options.MetaContexts.Prepend(options.ExportName))
+        {
+            if (text.Contains('\0') || System.Text.Encoding.UTF8.GetByteCount(text) > NbdLimits.MaximumStringLength)
+            {
+                throw new NbdException(
+                    BlockErrorKind.BadName,
+                    $"names of exports and contexts have at most {NbdLimits.MaximumStringLength} bytes and no NUL");
+            }
+        }
+    }
+
+    // The thread: the handshake, then replies until the connection ends.
+    private static void Run(NbdTransport transport, NbdClientOptions options, TaskCompletionSource<NbdClient> connected)
+    {
+        NbdClient client;
+        try
+        {
+            var receiver = new ReceiveBuffer(transport, ReadAhead);
+            var handshake = new ClientHandshake(transport, receiver);
+            handshake.Greet();
+            client = new NbdClient(transport, receiver, handshake.Enter(options.ExportName, options.MetaContexts), options);
+        }
+        catch
+        {
+            transport.Dispose();
+            throw;
+        }
+
+        connected.TrySetResult(client);
+        client.RunReceive();
+    }
+
+    private void RunReceive()
+    {
+        try
+        {
+            while (ReceiveReply())
+            {
+            }
+
+            Fail(new NbdException(BlockErrorKind.Io, $"{_transport.Peer} closed the connection"));
+        }
+        catch (Exception exception)
+        {
+            Fail(exception);
+        }
+
+        List<PendingRequest> lost = [];
+        NbdException failure;
+        lock (_gate)
+        {
+            // Nobody registers any more: the failure is set. Nobody else completes: this loop was the only one.
+            _disposed = true;
+            _abandonTimer?.Dispose();
+            failure = Lost(_failure!);
+            foreach (var place in _places)
+            {
+                if (place.IsRegistered)
+                {
+                    place.IsRegistered = false;
+                    _inFlight--;
+                    lost.Add(place);
+                }
+            }
+        }
+
+        foreach (var place in lost)
+        {
+            place.Complete(failure);
+        }
+
+        // A caller may still be in Send; it holds the send lock for as long as it uses the socket.
+        lock (_sendGate)
+        {
+            _transport.Dispose();
+        }
+
+        _ended.TrySetResult();
+    }
+}

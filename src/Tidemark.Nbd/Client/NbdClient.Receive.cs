@@ -1,0 +1,266 @@
+using System.Buffers.Binary;
+using System.Text;
+using Tidemark.Blocks.Extents;
+using Tidemark.Nbd.Protocol;
+
+namespace Tidemark.Nbd.Client;
+
+// Receiving: one reply or chunk at a time. Everything here runs on the connection's thread; what throws, ends it.
+public sealed partial class NbdClient
+{
+    private const int ExtentLength = 8;
+
+    // False when the server has closed between two replies.
+    private bool ReceiveReply()
+    {
+        if (!_receiver.TryFill(4))
+        {
+            return false;
+        }
+
+        var magic = BinaryPrimitives.ReadUInt32BigEndian(_receiver.Waiting);
+        if (magic == NbdMagic.SimpleReply)
+        {
+            ReceiveSimple(SimpleReplyHeader.Read(_receiver.Take(SimpleReplyHeader.Size)));
+        }
+        else if (magic == NbdMagic.StructuredReply && HasStructuredReplies)
+        {
+            ReceiveChunk(ChunkHeader.Read(_receiver.Take(ChunkHeader.Size)));
+        }
+        else
+        {
+            throw NbdException.Protocol($"a reply has the wrong magic number 0x{magic:x8}");
+        }
+
+        return true;
+    }
+
+    private void ReceiveSimple(SimpleReplyHeader reply)
+    {
+        var place = Find(reply.Cookie);
+        var command = place.Header.Command;
+        if (HasStructuredReplies && command == NbdCommand.Read)
+        {
+            throw NbdException.Protocol("a simple reply to a read, though structured replies were negotiated");
+        }
+
+        if (reply.Error != NbdError.None)
+        {
+            place.Error ??= Refused(place, reply.Error, "");
+        }
+        else if (command == NbdCommand.BlockStatus)
+        {
+            throw NbdException.Protocol("a simple reply to a request for block status");
+        }
+        else if (command == NbdCommand.Read)
+        {
+            _receiver.CopyTo(place.Target.Span);
+        }
+
+        Finish(place);
+    }
+
+    private void ReceiveChunk(ChunkHeader chunk)
+    {
+        var place = Find(chunk.Cookie);
+        if (chunk.IsError)
+        {
+            ReceiveError(place, chunk);
+        }
+        else
+        {
+            switch (chunk.Type)
+            {
+                case ReplyType.None:
+                    if (chunk.Length != 0 || !chunk.IsDone)
+                    {
+                        throw NbdException.Protocol("an empty chunk that is not empty, or not the last");
+                    }
+
+                    break;
+                case ReplyType.OffsetData when place.Header.Command == NbdCommand.Read:
+                    ReceiveData(place, chunk);
+                    break;
+                case ReplyType.OffsetHole when place.Header.Command == NbdCommand.Read:
+                    ReceiveHole(place, chunk);
+                    break;
+                case ReplyType.BlockStatus when place.Header.Command == NbdCommand.BlockStatus:
+                    ReceiveStatus(place, chunk);
+                    break;
+                default:
+                    throw NbdException.Protocol($"a chunk of type {(ushort)chunk.Type} in reply to {place.Header.Command}");
+            }
+        }
+
+        if (chunk.IsDone)
+        {
+            CheckWhole(place);
+            Finish(place);
+        }
+    }
+
+    private static void CheckWhole(PendingRequest place)
+    {
+        if (place.Error is not null)
+        {
+            return;
+        }
+
+        if (place.Header is { Command: NbdCommand.Read, Length: > 0 }
+            && !place.Coverage.Covers((long)place.Header.Offset, place.End))
+        {
+            throw NbdException.Protocol("the chunks of a read do not cover it");
+        }
+
+        if (place.Header.Command == NbdCommand.BlockStatus && !place.HasStatus)
+        {
+            throw NbdException.Protocol("no chunk for the wanted context in a reply to a request for block status");
+        }
+    }
+
+    private void ReceiveData(PendingRequest place, ChunkHeader chunk)
+    {
+        if (chunk.Length < 9)
+        {
+            throw NbdException.Protocol($"a data chunk of {chunk.Length} bytes");
+        }
+
+        var target = Cover(place, _receiver.TakeUInt64(), chunk.Length - 8);
+        _receiver.CopyTo(target);
+    }
+
+    private void ReceiveHole(PendingRequest place, ChunkHeader chunk)
+    {
+        if (chunk.Length != 12)
+        {
+            throw NbdException.Protocol($"a hole chunk of {chunk.Length} bytes");
+        }
+
+        var offset = _receiver.TakeUInt64();
+        Cover(place, offset, _receiver.TakeUInt32()).Clear();
+    }
+
+    private static Span<byte> Cover(PendingRequest place, ulong offset, uint length)
+    {
+        var first = place.Header.Offset;
+        if (length == 0 || offset < first || offset - first > place.Header.Length
+            || length > place.Header.Length - (offset - first))
+        {
+            throw NbdException.Protocol(
+                $"a chunk of {length} bytes at {offset} lies outside its read of {place.Header.Length} bytes at {first}");
+        }
+
+        if (!place.Coverage.TryAdd((long)offset, (long)offset + length))
+        {
+            throw NbdException.Protocol($"a chunk at {offset} overlaps an earlier one, or the read comes in too many pieces");
+        }
+
+        return place.Target.Span.Slice((int)(offset - first), (int)length);
+    }
+
+    private void ReceiveStatus(PendingRequest place, ChunkHeader chunk)
+    {
+        var count = (chunk.Length - 4L) / ExtentLength;
+        if (chunk.Length < 4 + ExtentLength || (chunk.Length - 4) % ExtentLength != 0
+            || count > NbdLimits.MaximumExtentsReceived)
+        {
+            throw NbdException.Protocol($"a block status chunk of {chunk.Length} bytes");
+        }
+
+        var context = _receiver.TakeUInt32();
+        if (context != place.ContextId)
+        {
+            if (!_export.Contexts.Values.Contains(context))
+            {
+                throw NbdException.Protocol($"block status of the context {context}, which was not selected");
+            }
+
+            _receiver.Skip(count * ExtentLength);
+            return;
+        }
+
+        if (place.HasStatus)
+        {
+            throw NbdException.Protocol("two block status chunks for one context");
+        }
+
+        place.HasStatus = true;
+        var offset = (long)place.Header.Offset;
+        for (long index = 0; index < count; index++)
+        {
+            var extent = _receiver.Take(ExtentLength);
+            var length = BinaryPrimitives.ReadUInt32BigEndian(extent);
+            if (length == 0 || offset >= place.End)
+            {
+                throw NbdException.Protocol("an extent of no length, or behind the end of the request");
+            }
+
+            // Only the last extent may reach past the request; what is past it is not ours to use.
+            var used = Math.Min(length, place.End - offset);
+            place.Extents!.Append(offset, used, FlagsOf(place, BinaryPrimitives.ReadUInt32BigEndian(extent[4..])));
+            offset += used;
+        }
+    }
+
+    // Unknown bits are ignored, as the document asks.
+    private static ExtentFlags FlagsOf(PendingRequest place, uint state) => place.WantsDirty
+        ? (state & 1) != 0 ? ExtentFlags.Dirty : ExtentFlags.None
+        : (ExtentFlags)state & (ExtentFlags.Hole | ExtentFlags.Zero);
+
+    private void ReceiveError(PendingRequest place, ChunkHeader chunk)
+    {
+        if (chunk.Length is < 6 or > NbdLimits.MaximumErrorChunkLength)
+        {
+            throw NbdException.Protocol($"an error chunk of {chunk.Length} bytes");
+        }
+
+        var error = (NbdError)_receiver.TakeUInt32();
+        var messageLength = _receiver.TakeUInt16();
+        if (messageLength > chunk.Length - 6 || messageLength > NbdLimits.MaximumStringLength || error == NbdError.None)
+        {
+            throw NbdException.Protocol("an error chunk without an error, or with a message longer than itself");
+        }
+
+        var message = Encoding.UTF8.GetString(_receiver.Take(messageLength));
+        _receiver.Skip(chunk.Length - 6 - messageLength);
+        place.Error ??= Refused(place, error, message);
+    }
+
+    private static NbdException Refused(PendingRequest place, NbdError error, string message)
+    {
+        var name = Enum.IsDefined(error) ? error.ToString() : $"error {(uint)error}";
+        return new NbdException(
+            error,
+            $"the NBD server answers {name} to {place.Header.Command} of {place.Header.Length} bytes at {place.Header.Offset}"
+                + (message.Length > 0 ? $": {message}" : ""));
+    }
+
+    private PendingRequest Find(ulong cookie)
+    {
+        var index = (uint)cookie;
+        if (index < _places.Length)
+        {
+            var place = _places[index];
+            lock (_gate)
+            {
+                if (place.IsRegistered && place.Header.Cookie == cookie)
+                {
+                    return place;
+                }
+            }
+        }
+
+        throw NbdException.Protocol($"a reply with the cookie 0x{cookie:x}, which is not in flight");
+    }
+
+    private void Finish(PendingRequest place)
+    {
+        lock (_gate)
+        {
+            place.IsRegistered = false;
+            _inFlight--;
+        }
+
+        place.Complete(place.Error);
+    }
+}

@@ -1,0 +1,245 @@
+using Tidemark.Blocks.Nodes;
+using Tidemark.Nbd.Protocol;
+
+namespace Tidemark.Nbd.Client;
+
+// Sending: a place among the requests in flight, the cookie, then header and payload in one system call.
+public sealed partial class NbdClient
+{
+    private static readonly byte[] s_zeroes = new byte[1 << 20];
+
+    private ValueTask SubmitAsync(in OutgoingRequest request, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return _free.Wait(0, CancellationToken.None) ? Submit(request, cancellationToken) : SubmitLaterAsync(request, cancellationToken);
+    }
+
+    private async ValueTask SubmitLaterAsync(OutgoingRequest request, CancellationToken cancellationToken)
+    {
+        await _free.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await Submit(request, cancellationToken).ConfigureAwait(false);
+    }
+
+    // The caller holds a count of _free.
+    private ValueTask Submit(in OutgoingRequest request, CancellationToken cancellationToken)
+    {
+        PendingRequest place;
+        Exception? failure;
+        lock (_gate)
+        {
+            failure = _failure;
+            place = _places[_freePlaces[--_freeCount]];
+            if (failure is null)
+            {
+                // The cookie names the place; its generation makes a late or repeated reply recognizable.
+                place.Reset();
+                var cookie = ((ulong)++_generation << 32) | (uint)place.Index;
+                place.Header = new RequestHeader(
+                    request.Flags, request.Command, cookie, (ulong)request.Offset, request.Length);
+                place.Target = request.Target;
+                place.Extents = request.Extents;
+                place.ContextId = request.ContextId;
+                place.WantsDirty = request.WantsDirty;
+                place.IsRegistered = true;
+                _inFlight++;
+            }
+        }
+
+        if (failure is not null)
+        {
+            Free(place);
+            throw Lost(failure);
+        }
+
+        var task = place.Task;
+        Span<byte> header = stackalloc byte[RequestHeader.Size];
+        place.Header.Write(header);
+        try
+        {
+            lock (_sendGate)
+            {
+                _transport.Send(header, request.Payload.Span);
+            }
+
+            place.Watch(cancellationToken);
+        }
+        catch (Exception exception) when (exception is IOException or ObjectDisposedException)
+        {
+            // Registered already: the receive loop will fail this request together with all others.
+            Fail(new NbdException(BlockErrorKind.Io, exception.Message, exception));
+        }
+
+        return task;
+    }
+
+    /// <summary>The caller has taken its result.</summary>
+    internal void Free(PendingRequest place)
+    {
+        lock (_gate)
+        {
+            _freePlaces[_freeCount++] = place.Index;
+        }
+
+        _free.Release();
+    }
+
+    /// <summary>A caller gave up on its request: it gets some time, then the connection is given up.</summary>
+    internal void Abandon(PendingRequest place)
+    {
+        lock (_gate)
+        {
+            if (place.IsRegistered && place.CancelledAt == 0)
+            {
+                place.CancelledAt = Math.Max(1, _options.TimeProvider.GetTimestamp());
+                _abandonTimer ??= _options.TimeProvider.CreateTimer(
+                    static client => ((NbdClient)client!).GiveUp(), this, _options.CancellationGrace, _options.CancellationGrace);
+            }
+        }
+    }
+
+    private void GiveUp()
+    {
+        var time = _options.TimeProvider;
+        lock (_gate)
+        {
+            var waiting = false;
+            var late = false;
+            foreach (var place in _places)
+            {
+                if (place.IsRegistered && place.CancelledAt != 0)
+                {
+                    waiting = true;
+                    late |= time.GetElapsedTime(place.CancelledAt) >= _options.CancellationGrace;
+                }
+            }
+
+            if (!waiting)
+            {
+                _abandonTimer?.Dispose();
+                _abandonTimer = null;
+            }
+
+            if (!late)
+            {
+                return;
+            }
+        }
+
+        Fail(new NbdException(
+            BlockErrorKind.Io,
+            $"the connection to {_transport.Peer} was given up: a cancelled request was not answered in time"));
+    }
+
+    // First reason wins. The receive loop wakes up and fails everything in flight.
+    private void Fail(Exception reason)
+    {
+        lock (_gate)
+        {
+            _failure ??= reason;
+        }
+
+        AbortTransport();
+    }
+
+    private void AbortTransport()
+    {
+        lock (_gate)
+        {
+            if (!_disposed)
+            {
+                _transport.Abort();
+            }
+        }
+    }
+
+    private static NbdException Lost(Exception failure) =>
+        new(BlockErrorKind.Io, $"the NBD connection is lost: {failure.Message}", failure);
+
+    private void SendDisconnect()
+    {
+        Span<byte> header = stackalloc byte[RequestHeader.Size];
+        new RequestHeader(CommandFlags.None, NbdCommand.Disconnect, 0, 0, 0).Write(header);
+        try
+        {
+            lock (_sendGate)
+            {
+                _transport.Send(header, default);
+            }
+        }
+        catch (Exception exception) when (exception is IOException or ObjectDisposedException)
+        {
+            AbortTransport();
+        }
+    }
+
+    private async ValueTask ReadPiecesAsync(long offset, Memory<byte> target, CancellationToken cancellationToken)
+    {
+        while (!target.IsEmpty)
+        {
+            var piece = target[..Math.Min(target.Length, MaximumPayload)];
+            await SubmitAsync(
+                new(NbdCommand.Read, CommandFlags.None, offset, (uint)piece.Length) { Target = piece }, cancellationToken)
+                .ConfigureAwait(false);
+            offset += piece.Length;
+            target = target[piece.Length..];
+        }
+    }
+
+    private async ValueTask WritePiecesAsync(
+        long offset, ReadOnlyMemory<byte> source, CommandFlags flags, bool flushAfter, CancellationToken cancellationToken)
+    {
+        while (!source.IsEmpty)
+        {
+            var piece = source[..Math.Min(source.Length, MaximumPayload)];
+            await SubmitAsync(
+                new(NbdCommand.Write, flags, offset, (uint)piece.Length) { Payload = piece }, cancellationToken)
+                .ConfigureAwait(false);
+            offset += piece.Length;
+            source = source[piece.Length..];
+        }
+
+        if (flushAfter)
+        {
+            await FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask WriteZeroBytesAsync(
+        long offset, long length, CommandFlags flags, CancellationToken cancellationToken)
+    {
+        while (length > 0)
+        {
+            var count = (int)Math.Min(length, Math.Min(s_zeroes.Length, MaximumPayload));
+            await SubmitAsync(
+                new(NbdCommand.Write, flags, offset, (uint)count) { Payload = s_zeroes.AsMemory(0, count) }, cancellationToken)
+                .ConfigureAwait(false);
+            offset += count;
+            length -= count;
+        }
+    }
+
+    // Commands without payload may be longer than the maximum payload, but a server may find a long one too large
+    // ("Size constraints"): then it is cut smaller, once and for all the rest.
+    private async ValueTask SubmitPiecesAsync(
+        NbdCommand command, CommandFlags flags, long offset, long length, CancellationToken cancellationToken)
+    {
+        var longest = LongestPiece;
+        while (length > 0)
+        {
+            var piece = Math.Min(length, longest);
+            try
+            {
+                await SubmitAsync(new(command, flags, offset, (uint)piece), cancellationToken).ConfigureAwait(false);
+            }
+            catch (NbdException exception)
+                when (piece > MaximumPayload && exception.Error is NbdError.EOVERFLOW or NbdError.EINVAL)
+            {
+                longest = MaximumPayload;
+                continue;
+            }
+
+            offset += piece;
+            length -= piece;
+        }
+    }
+}

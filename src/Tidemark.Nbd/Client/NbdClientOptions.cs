@@ -1,0 +1,30 @@
+namespace Tidemark.Nbd.Client;
+
+/// <summary>What a client asks for, and its limits.</summary>
+public sealed record NbdClientOptions
+{
+    /// <summary>The export; empty for the server's default one.</summary>
+    public string ExportName { get; init; } = "";
+
+    /// <summary>The metadata contexts wanted, by their full names. Those that the server does not have are left out:
+    /// see <see cref="NbdClient.MetaContexts"/>.</summary>
+    public IReadOnlyList<string> MetaContexts { get; init; } = [];
+
+    /// <summary>How many requests may be under way at once; further callers wait.</summary>
+    public int MaximumRequests { get; init; } = 64;
+
+    /// <summary>How long connecting and the handshake may take together.</summary>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>
+    /// How long a cancelled request may still take. It cannot be recalled, and its memory is not free before the reply
+    /// has come: after this time the connection is abandoned.
+    /// </summary>
+    public TimeSpan CancellationGrace { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long closing waits for the server to close its side.</summary>
+    public TimeSpan CloseTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>The clock.</summary>
+    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+}

@@ -1,0 +1,20 @@
+namespace Tidemark.Nbd.Client;
+
+/// <summary>How a node uses an export.</summary>
+public sealed record NbdNodeOptions
+{
+    /// <summary>The export; empty for the server's default one.</summary>
+    public string ExportName { get; init; } = "";
+
+    /// <summary>Metadata contexts besides <c>base:allocation</c>, which is always asked for.</summary>
+    public IReadOnlyList<string> MetaContexts { get; init; } = [];
+
+    /// <summary>How many connections; only one is made to a server that does not offer multiple ones.</summary>
+    public int Connections { get; init; } = 1;
+
+    /// <summary>Whether the node refuses writes, whatever the server allows.</summary>
+    public bool ReadOnly { get; init; }
+
+    /// <summary>How each connection is made; its export and contexts are replaced by those given here.</summary>
+    public NbdClientOptions Client { get; init; } = new();
+}

@@ -1,0 +1,13 @@
+namespace Tidemark.Nbd.Protocol;
+
+/// <summary>The flags of a request ("Command flags").</summary>
+[Flags]
+internal enum CommandFlags : ushort
+{
+    None = 0,
+    ForceUnitAccess = 1,
+    NoHole = 1 << 1,
+    DontFragment = 1 << 2,
+    RequestOne = 1 << 3,
+    FastZero = 1 << 4,
+}

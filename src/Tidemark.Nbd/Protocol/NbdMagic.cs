@@ -1,0 +1,13 @@
+namespace Tidemark.Nbd.Protocol;
+
+/// <summary>The magic numbers of the protocol (doc/proto.md, "Newstyle negotiation" and "Transmission").</summary>
+internal static class NbdMagic
+{
+    internal const ulong Greeting = 0x4e42444d41474943;
+    internal const ulong Option = 0x49484156454F5054;
+    internal const ulong OldStyle = 0x00420281861253;
+    internal const ulong OptionReply = 0x0003e889045565a9;
+    internal const uint Request = 0x25609513;
+    internal const uint SimpleReply = 0x67446698;
+    internal const uint StructuredReply = 0x668e33ef;
+}

@@ -1,0 +1,154 @@
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+
+namespace Tidemark.Nbd.Protocol;
+
+/// <summary>A connected stream socket, unix or TCP, without TLS.</summary>
+/// <remarks>The socket must never have been used asynchronously: the runtime would have made it non-blocking.</remarks>
+internal sealed class SocketTransport : NbdTransport
+{
+    private readonly Socket _socket;
+    private readonly SafeSocketHandle _handle;
+
+    internal SocketTransport(Socket socket, string peer)
+    {
+        _socket = socket;
+        _handle = socket.SafeHandle;
+        Peer = peer;
+        if (socket.AddressFamily is AddressFamily.InterNetwork or AddressFamily.InterNetworkV6)
+        {
+            socket.NoDelay = true;
+            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        }
+    }
+
+    internal override string Peer { get; }
+
+    internal override unsafe bool HasWaitingBytes
+    {
+        get
+        {
+            byte one;
+            return LinuxSocket.Receive(_handle, &one, 1, LinuxSocket.Peek | LinuxSocket.DontWait) > 0;
+        }
+    }
+
+    internal override int Receive(Span<byte> target) => Receive(target, 0);
+
+    internal override int ReceiveAll(Span<byte> target)
+    {
+        var received = 0;
+        while (received < target.Length)
+        {
+            var count = Receive(target[received..], LinuxSocket.WaitAll);
+            if (count == 0)
+            {
+                break;
+            }
+
+            received += count;
+        }
+
+        return received;
+    }
+
+    internal override unsafe void Send(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second)
+    {
+        fixed (byte* firstStart = first)
+        fixed (byte* secondStart = second)
+        {
+            var parts = stackalloc LinuxSocket.Part[2];
+            parts[0] = new LinuxSocket.Part { Start = firstStart, Length = first.Length };
+            parts[1] = new LinuxSocket.Part { Start = secondStart, Length = second.Length };
+            var message = new LinuxSocket.Message { Parts = parts, PartCount = second.IsEmpty ? 1 : 2 };
+            while (message.PartCount > 0)
+            {
+                var sent = LinuxSocket.Send(_handle, &message, LinuxSocket.NoSignal);
+                if (sent < 0)
+                {
+                    ThrowUnlessInterrupted("send to");
+                    continue;
+                }
+
+                while (message.PartCount > 0 && sent >= message.Parts->Length)
+                {
+                    sent -= message.Parts->Length;
+                    message.Parts++;
+                    message.PartCount--;
+                }
+
+                if (message.PartCount > 0)
+                {
+                    message.Parts->Start += sent;
+                    message.Parts->Length -= sent;
+                }
+            }
+        }
+    }
+
+    internal override void Abort() => Shutdown(SocketShutdown.Both);
+
+    internal override void EndReceiving() => Shutdown(SocketShutdown.Receive);
+
+    internal override void EndSending() => Shutdown(SocketShutdown.Send);
+
+    public override void Dispose() => _socket.Dispose();
+
+    /// <summary>Two ends of one connection, inside this process.</summary>
+    internal static unsafe (SocketTransport First, SocketTransport Second) CreatePair()
+    {
+        const int AF_UNIX = 1, SOCK_STREAM = 1, SOCK_CLOEXEC = 0x80000;
+        var descriptors = stackalloc int[2];
+        if (LinuxSocket.CreatePair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, descriptors) != 0)
+        {
+            throw new IOException($"no socket pair: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
+        }
+
+        return (Wrap(descriptors[0]), Wrap(descriptors[1]));
+
+        static SocketTransport Wrap(int descriptor) =>
+            new(new Socket(new SafeSocketHandle(descriptor, ownsHandle: true)), "this process");
+    }
+
+    private unsafe int Receive(Span<byte> target, int flags)
+    {
+        fixed (byte* start = target)
+        {
+            while (true)
+            {
+                var count = LinuxSocket.Receive(_handle, start, target.Length, flags);
+                if (count >= 0)
+                {
+                    return (int)count;
+                }
+
+                ThrowUnlessInterrupted("receive from");
+            }
+        }
+    }
+
+    private void Shutdown(SocketShutdown how)
+    {
+        try
+        {
+            _socket.Shutdown(how);
+        }
+        catch (SocketException)
+        {
+            // Not connected any more: what was wanted.
+        }
+        catch (ObjectDisposedException)
+        {
+            // Freed already: likewise.
+        }
+    }
+
+    private void ThrowUnlessInterrupted(string doing)
+    {
+        var error = Marshal.GetLastPInvokeError();
+        if (error != LinuxSocket.EINTR)
+        {
+            throw new IOException($"could not {doing} {Peer}: {Marshal.GetPInvokeErrorMessage(error)}");
+        }
+    }
+}

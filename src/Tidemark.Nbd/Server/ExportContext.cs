@@ -1,0 +1,29 @@
+using Tidemark.Blocks.Bitmaps;
+using Tidemark.Nbd.Protocol;
+
+namespace Tidemark.Nbd.Server;
+
+/// <summary>A metadata context that an export offers.</summary>
+/// <param name="Id">Its number on the wire, unique in the export.</param>
+/// <param name="Name">Its full name.</param>
+/// <param name="Bitmap">The dirty bitmap behind it; null for <c>base:allocation</c>.</param>
+internal sealed record ExportContext(uint Id, string Name, DirtyBitmap? Bitmap)
+{
+    /// <summary>The bit that QEMU's dirty bitmap contexts set for a dirty extent.</summary>
+    internal const uint DirtyState = 1;
+
+    /// <summary>
+    /// Whether a query selects the context ("Metadata querying"). An empty leaf name is a wildcard when listing and
+    /// selects nothing when setting.
+    /// </summary>
+    internal bool Matches(string query, bool listing)
+    {
+        if (string.Equals(query, Name, StringComparison.Ordinal))
+        {
+            return true;
+        }
+
+        return listing && query is "base:" or "qemu:" or MetaContextNames.DirtyBitmapPrefix
+            && listing && Name.StartsWith(query, StringComparison.Ordinal);
+    }
+}

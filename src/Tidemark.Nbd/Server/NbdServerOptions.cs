@@ -1,0 +1,23 @@
+namespace Tidemark.Nbd.Server;
+
+/// <summary>The limits of a server. Every one has a meaning for a hostile client.</summary>
+public sealed record NbdServerOptions
+{
+    /// <summary>How many clients are served at once; further ones wait in the kernel's queue.</summary>
+    public int MaximumConnections { get; init; } = 1024;
+
+    /// <summary>How many requests of one connection are worked on at once: its threads at most.</summary>
+    public int WorkersPerConnection { get; init; } = 16;
+
+    /// <summary>How many bytes the requests of one connection hold in memory; the next request waits.</summary>
+    public int BytesInFlightPerConnection { get; init; } = 64 << 20;
+
+    /// <summary>How long a client may take to choose an export before it is cut off.</summary>
+    public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long <see cref="NbdServer.StopAsync"/> waits for requests under way before it cuts clients off.</summary>
+    public TimeSpan StopTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>The clock.</summary>
+    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+}

@@ -1,0 +1,387 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using System.Text;
+using Tidemark.Blocks.Extents;
+using Tidemark.Blocks.Nodes;
+using Tidemark.Nbd.Protocol;
+using Tidemark.Nbd.Server.Commands;
+
+namespace Tidemark.Nbd.Server;
+
+/// <summary>
+/// One thread of a connection: receives a request while it leads, serves it, gathers the reply and sends it. See the
+/// comment of Transmission for who leads when.
+/// </summary>
+/// <remarks>Replies are built in one buffer, header and payload side by side, so that a read lands where it is sent
+/// from. Its layout: <c>[0, _sent)</c> has left, <c>[_sent, _filled)</c> is finished replies, behind that a reply is
+/// being built. Nothing is allocated for a request once the buffers are there.</remarks>
+internal sealed class TransmissionWorker
+{
+    /// <summary>Room for the replies that gather; a longer reply gets a buffer of its own size.</summary>
+    private const int GatherSize = Transmission.SmallRequest + 4096;
+
+    private const int MaximumMessageLength = 1024;
+
+    private readonly Transmission _transmission;
+    private readonly object _waitGate = new();
+    private readonly Action _wake;
+
+    private byte[] _output = [];
+    private int _sent;
+    private int _filled;
+    private byte[] _payload = [];
+    private long _reserved;
+    private bool _leading;
+    private bool _woken;
+
+    internal TransmissionWorker(Transmission transmission)
+    {
+        _transmission = transmission;
+        _wake = Wake;
+    }
+
+    internal NbdExport Export => _transmission.Export;
+
+    internal bool StructuredReplies => _transmission.StructuredReplies;
+
+    internal IReadOnlyList<ExportContext> Contexts => _transmission.Contexts;
+
+    /// <summary>The payload of the write that is being served.</summary>
+    internal ReadOnlyMemory<byte> Payload { get; private set; }
+
+    /// <summary>A list for block status, kept for the next time.</summary>
+    internal ExtentList Extents { get; } = new();
+
+    /// <summary>The thread.</summary>
+    internal void Run()
+    {
+        try
+        {
+            while (_transmission.TryLead())
+            {
+                _leading = true;
+                if (!Lead())
+                {
+                    break;
+                }
+            }
+        }
+        catch (EndOfStreamException)
+        {
+            // The client closed in the middle of a request. Replies under way on other threads may still leave.
+            _transmission.End();
+        }
+        catch (Exception)
+        {
+            // A broken connection, or a client that broke the protocol: the end of this connection and of nothing else.
+            _transmission.Fail();
+        }
+        finally
+        {
+            ReturnBuffers();
+            ReleaseReserved();
+            _transmission.Leave();
+        }
+    }
+
+    /// <summary>Makes room for a reply behind the finished ones; the memory is good until the next reply.</summary>
+    internal Memory<byte> BuildReply(int length)
+    {
+        if (_output.Length - _filled < length)
+        {
+            SendFinished();
+            _sent = _filled = 0;
+            if (_output.Length < length)
+            {
+                Return(ref _output);
+                _output = ArrayPool<byte>.Shared.Rent(Math.Max(length, GatherSize));
+            }
+        }
+
+        return _output.AsMemory(_filled, length);
+    }
+
+    /// <summary>The reply that was being built is finished.</summary>
+    internal void FinishReply(int length) => _filled += length;
+
+    /// <summary>Answers success without payload.</summary>
+    internal void ReplySuccess(in RequestHeader request)
+    {
+        new SimpleReplyHeader(NbdError.None, request.Cookie).Write(BuildReply(SimpleReplyHeader.Size).Span);
+        FinishReply(SimpleReplyHeader.Size);
+    }
+
+    /// <summary>Answers an error, with words where the client negotiated them.</summary>
+    internal void ReplyError(in RequestHeader request, NbdError error, string message)
+    {
+        if (!StructuredReplies)
+        {
+            new SimpleReplyHeader(error, request.Cookie).Write(BuildReply(SimpleReplyHeader.Size).Span);
+            FinishReply(SimpleReplyHeader.Size);
+            return;
+        }
+
+        const int fixedLength = ChunkHeader.Size + 6;
+        var reply = BuildReply(fixedLength + MaximumMessageLength).Span;
+        Encoder encoder = Encoding.UTF8.GetEncoder();
+        encoder.Convert(message, reply[fixedLength..], flush: true, out _, out var messageLength, out _);
+        new ChunkHeader(ReplyFlags.Done, ReplyType.Error, request.Cookie, (uint)(6 + messageLength)).Write(reply);
+        BinaryPrimitives.WriteUInt32BigEndian(reply[ChunkHeader.Size..], (uint)error);
+        BinaryPrimitives.WriteUInt16BigEndian(reply[(ChunkHeader.Size + 4)..], (ushort)messageLength);
+        FinishReply(fixedLength + messageLength);
+    }
+
+    /// <summary>Waits for a node's work on this thread. If it is not done yet, the lead is given up first.</summary>
+    internal void Wait(ValueTask pending)
+    {
+        if (!pending.IsCompleted)
+        {
+            if (_leading)
+            {
+                _leading = false;
+                _transmission.GiveUpLead();
+                SendFinished();
+            }
+
+            _woken = false;
+            var awaiter = pending.GetAwaiter();
+            awaiter.UnsafeOnCompleted(_wake);
+            lock (_waitGate)
+            {
+                while (!_woken)
+                {
+                    Monitor.Wait(_waitGate);
+                }
+            }
+
+            awaiter.GetResult();
+            return;
+        }
+
+        pending.GetAwaiter().GetResult();
+    }
+
+    private bool Lead()
+    {
+        while (true)
+        {
+            if (!_transmission.HasWholeRequest)
+            {
+                Flush();
+            }
+
+            if (!TryReceive(out var request))
+            {
+                Flush();
+                _transmission.End();
+                return false;
+            }
+
+            if (_transmission.ShouldShare(request))
+            {
+                _leading = false;
+                _transmission.GiveUpLead();
+                SendFinished();
+            }
+
+            var started = _transmission.Now;
+            Serve(request);
+            _transmission.Measure(request, started);
+            if (!_leading || _reserved > 0)
+            {
+                Flush();
+                ReleaseReserved();
+            }
+
+            if (!_leading)
+            {
+                return true;
+            }
+        }
+    }
+
+    private bool TryReceive(out RequestHeader request)
+    {
+        request = default;
+        var receiver = _transmission.Receiver;
+        if (_transmission.IsStopping && receiver.Waiting.Length < RequestHeader.Size)
+        {
+            return false;
+        }
+
+        if (!receiver.TryFill(RequestHeader.Size))
+        {
+            return false;
+        }
+
+        if (!RequestHeader.TryRead(receiver.Take(RequestHeader.Size), out request))
+        {
+            throw NbdException.Protocol("a request has the wrong magic number");
+        }
+
+        Payload = default;
+        switch (request.Command)
+        {
+            case NbdCommand.Disconnect:
+                return false;
+            case NbdCommand.Write:
+                ReceivePayload(request);
+                break;
+            case NbdCommand.Read when request.Length <= NbdLimits.MaximumPayload:
+                Reserve(request.Length);
+                break;
+        }
+
+        return true;
+    }
+
+    private void ReceivePayload(in RequestHeader request)
+    {
+        // A longer payload cannot be skipped in reasonable time; the document lets us take it for an attack.
+        if (request.Length > NbdLimits.MaximumPayload)
+        {
+            throw NbdException.Protocol(
+                $"a write of {request.Length} bytes is over the limit of {NbdLimits.MaximumPayload}");
+        }
+
+        if (!Export.Options.Writable)
+        {
+            _transmission.Receiver.Skip(request.Length);
+            return;
+        }
+
+        var length = (int)request.Length;
+        Reserve(length);
+        if (_payload.Length < length)
+        {
+            Return(ref _payload);
+            _payload = ArrayPool<byte>.Shared.Rent(Math.Max(length, Transmission.SmallRequest));
+        }
+
+        _transmission.Receiver.CopyTo(_payload.AsSpan(0, length));
+        Payload = _payload.AsMemory(0, length);
+    }
+
+    private void Serve(in RequestHeader request)
+    {
+        try
+        {
+            if (RequestCheck.Find(this, request) is { } refusal)
+            {
+                ReplyError(request, refusal.Error, refusal.Message);
+                return;
+            }
+
+            switch (request.Command)
+            {
+                case NbdCommand.Read:
+                    ReadCommand.Serve(this, request);
+                    break;
+                case NbdCommand.Write:
+                    WriteCommand.Serve(this, request);
+                    break;
+                case NbdCommand.Flush:
+                    FlushCommand.Serve(this, request);
+                    break;
+                case NbdCommand.Trim:
+                    TrimCommand.Serve(this, request);
+                    break;
+                case NbdCommand.WriteZeroes:
+                    WriteZeroesCommand.Serve(this, request);
+                    break;
+                case NbdCommand.BlockStatus:
+                    BlockStatusCommand.Serve(this, request);
+                    break;
+                default:
+                    CacheCommand.Serve(this, request);
+                    break;
+            }
+        }
+        catch (BlockException exception)
+        {
+            ReplyError(request, ErrorFor(request, exception.Kind), exception.Message);
+        }
+        catch (Exception exception)
+        {
+            // A defect of a node must not end the guest's disk: the request fails, the connection lives on.
+            ReplyError(request, NbdError.EIO, $"{exception.GetType().Name}: {exception.Message}");
+        }
+    }
+
+    private static NbdError ErrorFor(in RequestHeader request, BlockErrorKind kind) =>
+        kind == BlockErrorKind.NotSupported && (request.Flags & CommandFlags.FastZero) != 0
+            ? NbdError.ENOTSUP
+            : NbdErrors.FromKind(kind);
+
+    /// <summary>Sends all finished replies, and lets a large buffer go.</summary>
+    private void Flush()
+    {
+        SendFinished();
+        _sent = _filled = 0;
+        if (_output.Length > 2 * GatherSize)
+        {
+            Return(ref _output);
+        }
+
+        if (_payload.Length > 2 * GatherSize)
+        {
+            Payload = default;
+            Return(ref _payload);
+        }
+    }
+
+    // Never throws: a connection that broke is found out by its leader, and the node's work is done all the same.
+    private void SendFinished()
+    {
+        if (_filled > _sent)
+        {
+            _transmission.Send(_output.AsSpan(_sent, _filled - _sent));
+            _sent = _filled;
+        }
+    }
+
+    private void Wake()
+    {
+        lock (_waitGate)
+        {
+            _woken = true;
+            Monitor.Pulse(_waitGate);
+        }
+    }
+
+    private void Reserve(long length)
+    {
+        if (length > Transmission.SmallRequest)
+        {
+            _transmission.ReserveBytes(length);
+            _reserved = length;
+        }
+    }
+
+    private void ReleaseReserved()
+    {
+        if (_reserved > 0)
+        {
+            _transmission.ReleaseBytes(_reserved);
+            _reserved = 0;
+        }
+    }
+
+    private void ReturnBuffers()
+    {
+        Payload = default;
+        Return(ref _output);
+        Return(ref _payload);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Return(ref byte[] buffer)
+    {
+        if (buffer.Length > 0)
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+            buffer = [];
+        }
+    }
+}
