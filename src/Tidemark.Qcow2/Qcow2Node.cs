@@ -22,7 +22,6 @@ namespace Tidemark.Qcow2;
 public sealed partial class Qcow2Node : BlockNode
 {
     private readonly BlockChild _fileChild;
-    private readonly BlockChild? _backingChild;
     private readonly ImageFile _file;
     private readonly RequestEpochs _epochs;
     private readonly Qcow2Metadata _metadata;
@@ -31,6 +30,10 @@ public sealed partial class Qcow2Node : BlockNode
     private readonly BitmapStore _bitmapStore;
     private readonly int _clusterBits;
     private readonly long _length;
+
+    // Changed only inside a drained section.
+    private volatile BlockChild? _backingChild;
+    private volatile BlockChild[] _children;
     private bool _disposed;
 
     private Qcow2Node(string name, Qcow2Parts parts, Qcow2OpenOptions options)
@@ -48,7 +51,7 @@ public sealed partial class Qcow2Node : BlockNode
             ? new BlockChild(this, ChildRole.Backing, backing, $"node '{name}'")
             : null;
         _file.Attach(_fileChild);
-        Children = _backingChild is null ? [_fileChild] : [_fileChild, _backingChild];
+        _children = _backingChild is null ? [_fileChild] : [_fileChild, _backingChild];
         Limits = new BlockLimits { PreferredSize = header.ClusterSize };
         _compressed = new CompressedClusterReader(_file, _clusterBits, header.CompressionType);
         _metadata.ClustersFreed = _compressed.Forget;
@@ -68,7 +71,7 @@ public sealed partial class Qcow2Node : BlockNode
     public override BlockLimits Limits { get; }
 
     /// <inheritdoc/>
-    public override IReadOnlyList<BlockChild> Children { get; }
+    public override IReadOnlyList<BlockChild> Children => _children;
 
     /// <summary>What the header says, at this moment.</summary>
     public Qcow2Header Header => _metadata.Header;
@@ -121,6 +124,18 @@ public sealed partial class Qcow2Node : BlockNode
         return node;
     }
 
+    /// <summary>Gives the image another backing node, or none. Only inside a drained section. What the image has not
+    /// allocated then reads as the new node's bytes; its header is not changed.</summary>
+    public void SetBacking(BlockNode? backing)
+    {
+        var old = _backingChild;
+        var child = backing is null ? null : new BlockChild(this, ChildRole.Backing, backing, $"node '{Name}'");
+        _backingChild = child;
+        _children = child is null ? [_fileChild] : [_fileChild, child];
+        _metadata.HasBacking = backing is not null || BackingFile is not null;
+        old?.Dispose();
+    }
+
     /// <inheritdoc/>
     public override bool CanStorePersistentBitmap(string bitmapName, long granularity, out string reason)
     {
@@ -156,9 +171,7 @@ public sealed partial class Qcow2Node : BlockNode
         {
             if (!IsReadOnly)
             {
-                await _metadata.WriteBackAsync(CancellationToken.None).ConfigureAwait(false);
-                await _bitmapStore.StoreAsync(this, CancellationToken.None).ConfigureAwait(false);
-                await _metadata.CloseAsync(CancellationToken.None).ConfigureAwait(false);
+                await CloseAsync().ConfigureAwait(false);
             }
         }
         finally
@@ -298,6 +311,20 @@ public sealed partial class Qcow2Node : BlockNode
         }
 
         await _bitmapStore.MarkInUseAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    // Bitmaps that cannot be stored do not keep the rest from the file.
+    private async ValueTask CloseAsync()
+    {
+        await _metadata.WriteBackAsync(CancellationToken.None).ConfigureAwait(false);
+        try
+        {
+            await _bitmapStore.StoreAsync(this, CancellationToken.None).ConfigureAwait(false);
+        }
+        finally
+        {
+            await _metadata.CloseAsync(CancellationToken.None).ConfigureAwait(false);
+        }
     }
 
     private void Release()

@@ -27,7 +27,7 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
     /// <exception cref="Qcow2Exception">The table contradicts the format.</exception>
     internal async ValueTask LoadAsync(BitmapDirectoryEntry entry, DirtyBitmap bitmap, CancellationToken cancellationToken)
     {
-        var table = await ReadTableAsync(entry, cancellationToken).ConfigureAwait(false);
+        var table = await ReadTableAsync(file, entry, _clusterSize, cancellationToken).ConfigureAwait(false);
         var length = LengthOf(bitmap.Length, bitmap.Granularity);
         if (table.Length != (length + _clusterSize - 1) / _clusterSize)
         {
@@ -103,7 +103,7 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
         ulong[] table;
         try
         {
-            table = await ReadTableAsync(entry, cancellationToken).ConfigureAwait(false);
+            table = await ReadTableAsync(file, entry, _clusterSize, cancellationToken).ConfigureAwait(false);
         }
         catch (Qcow2Exception)
         {
@@ -124,7 +124,8 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
     }
 
     /// <summary>The clusters of the table, checked.</summary>
-    internal async ValueTask<ulong[]> ReadTableAsync(BitmapDirectoryEntry entry, CancellationToken cancellationToken)
+    internal static async ValueTask<ulong[]> ReadTableAsync(
+        ImageFile file, BitmapDirectoryEntry entry, int clusterSize, CancellationToken cancellationToken)
     {
         var length = entry.TableEntries * 8L;
         if (entry.TableOffset > file.EndOfClusters - length)
@@ -141,7 +142,7 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
             var value = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(index * 8));
             var offset = value & OffsetMask;
             var reserved = value & ~OffsetMask & ~(offset == 0 ? AllOnes : 0);
-            if (reserved != 0 || offset % (ulong)_clusterSize != 0 || (long)offset >= file.EndOfClusters)
+            if (reserved != 0 || offset % (ulong)clusterSize != 0 || (long)offset >= file.EndOfClusters)
             {
                 throw Qcow2Exception.Corrupt(
                     $"entry {index} of the table of bitmap '{entry.Name}' is 0x{value:x}, no cluster of the file");

@@ -99,7 +99,7 @@ internal sealed partial class Qcow2Metadata
             await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
             try
             {
-                if (_hasBacking || L2Entry.HostOffset(_l1[(int)(guestCluster >> _l2Bits)]) != 0)
+                if (HasBacking || L2Entry.HostOffset(_l1[(int)(guestCluster >> _l2Bits)]) != 0)
                 {
                     await ZeroInL2Async(guestCluster, index, part, keep).ConfigureAwait(false);
                 }
@@ -144,7 +144,7 @@ internal sealed partial class Qcow2Metadata
         switch (L2Entry.KindOf(entry))
         {
             case ClusterKind.Unallocated:
-                return _hasBacking && _hasZeroFlag ? L2Entry.Zero : entry;
+                return HasBacking && _hasZeroFlag ? L2Entry.Zero : entry;
             case ClusterKind.ZeroPlain:
                 return entry;
             case ClusterKind.Data or ClusterKind.ZeroAllocated when keep && _hasZeroFlag:

@@ -26,7 +26,6 @@ internal sealed partial class Qcow2Metadata : IDisposable
     private readonly int _clusterBits;
     private readonly int _l2Bits;
     private readonly bool _hasZeroFlag;
-    private readonly bool _hasBacking;
 
     // Changed under both locks, read under either.
     private readonly TableCache _l2;
@@ -53,7 +52,7 @@ internal sealed partial class Qcow2Metadata : IDisposable
         _clusterBits = header.ClusterBits;
         _l2Bits = header.ClusterBits - 3;
         _hasZeroFlag = header.Version >= 3;
-        _hasBacking = hasBacking;
+        HasBacking = hasBacking;
         _l2 = new TableCache(header.ClusterSize, cacheCapacity);
         _ranges = new MetadataRanges(header, snapshotTableLength);
         _refcounts.Ranges = _ranges;
@@ -61,6 +60,9 @@ internal sealed partial class Qcow2Metadata : IDisposable
 
     /// <summary>The header as it now stands in the file.</summary>
     internal Qcow2Header Header => Volatile.Read(ref _header);
+
+    /// <summary>Whether what is not allocated may be anything but zeroes. Changed only when no request is under way.</summary>
+    internal bool HasBacking { get; set; }
 
     internal long ClusterSize => 1L << _clusterBits;
 

@@ -56,6 +56,9 @@ internal sealed partial class RefcountStore
     /// <summary>The end of what was ever handed out or was there at open: the file can be cut here.</summary>
     internal long EndOfUse => _freshFrom;
 
+    /// <summary>Where the refcount blocks lie.</summary>
+    internal IEnumerable<long> BlockOffsets => _table.Where(entry => entry != 0).Select(entry => (long)entry);
+
     private int BlockEntries => 1 << _blockBits;
 
     internal static async ValueTask<RefcountStore> OpenAsync(
