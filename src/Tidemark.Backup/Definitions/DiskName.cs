@@ -1,17 +1,20 @@
+using System.Text;
+
 namespace Tidemark.Backup.Definitions;
 
 /// <summary>The rule for names of disks: they become file names in a snapshot and in a restore's directory.</summary>
 public static class DiskName
 {
-    /// <summary>The longest name, in characters.</summary>
-    public const int MaximumLength = 200;
+    /// <summary>The longest name, in UTF-8 bytes.</summary>
+    public const int MaximumLength = 190;
 
     /// <summary>Why a text is no name for a disk, or null when it is one.</summary>
     public static string? Refuse(string name)
     {
-        if (name.Length is 0 or > MaximumLength)
+        var length = Encoding.UTF8.GetByteCount(name);
+        if (length is 0 or > MaximumLength)
         {
-            return $"a disk's name has 1 to {MaximumLength} characters, not {name.Length}";
+            return $"a disk's name has 1 to {MaximumLength} bytes, not {length}";
         }
 
         if (name is "." or "..")
@@ -21,9 +24,12 @@ public static class DiskName
 
         foreach (var character in name)
         {
-            if (character == '/' || char.IsControl(character))
+            var plain = char.IsAscii(character)
+                ? character is >= ' ' and <= '~' and not ('/' or '"' or '\\')
+                : char.IsLetterOrDigit(character);
+            if (!plain)
             {
-                return $"the disk's name '{name}' holds a slash or a control character";
+                return $"the disk's name '{name}' holds a character that file names should not";
             }
         }
 

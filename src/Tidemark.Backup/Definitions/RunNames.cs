@@ -19,8 +19,8 @@ public sealed partial class RunNames
     /// <summary>Hexadecimal digits of a run's id.</summary>
     public const int IdLength = 16;
 
-    /// <summary>The highest number of disks in one run: what the length of node names leaves room for.</summary>
-    public const int MaximumDisks = 1000;
+    /// <summary>The highest number of disks in one run: what a restore point can hold.</summary>
+    public const int MaximumDisks = 256;
 
     private readonly string _stem;
 

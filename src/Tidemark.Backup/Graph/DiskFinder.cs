@@ -9,7 +9,7 @@ namespace Tidemark.Backup.Graph;
 /// </remarks>
 public static class DiskFinder
 {
-    /// <summary>The disks that are in use by a guest, in the order of their nodes, named by their node names.</summary>
+    /// <summary>The disks that are in use by a guest, named by their node names and in the order of these names.</summary>
     /// <param name="graph">The graph.</param>
     /// <param name="problem">Why one of them cannot be resolved; null when all were.</param>
     public static IReadOnlyList<DiskRoot> FindUsed(GraphSnapshot graph, out string? problem)
@@ -35,8 +35,8 @@ public static class DiskFinder
             }
         }
 
-        var order = graph.Nodes.Select((node, index) => (node.Name, index)).ToDictionary(pair => pair.Name, pair => pair.index);
-        found.Sort((a, b) => order[a.Node.Name].CompareTo(order[b.Node.Name]));
+        // The hypervisor lists nodes in an order of its own (QEMU: the newest first); names give one that stays.
+        found.Sort((a, b) => string.CompareOrdinal(a.Name, b.Name));
         return found;
     }
 

@@ -76,6 +76,11 @@ public static class KindRule
             return $"the disk's size changed from {parent.Size} to {chain.Top.VirtualSize} bytes";
         }
 
+        if (parent.Unusable is { } unusable)
+        {
+            return unusable;
+        }
+
         if (parent.BitmapName is not { } name)
         {
             return RefuseCheckpoint(chain.Top)

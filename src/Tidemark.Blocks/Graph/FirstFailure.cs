@@ -17,22 +17,19 @@ internal sealed class FirstFailure
         }
         catch (Exception exception)
         {
-            Interlocked.CompareExchange(ref _first, ExceptionDispatchInfo.Capture(exception), null);
+            _first ??= ExceptionDispatchInfo.Capture(exception);
         }
     }
 
-    /// <summary>Runs a step; false when it failed.</summary>
-    internal async ValueTask<bool> GuardAsync(Func<ValueTask> step)
+    internal async ValueTask GuardAsync(Func<ValueTask> step)
     {
         try
         {
             await step().ConfigureAwait(false);
-            return true;
         }
         catch (Exception exception)
         {
-            Interlocked.CompareExchange(ref _first, ExceptionDispatchInfo.Capture(exception), null);
-            return false;
+            _first ??= ExceptionDispatchInfo.Capture(exception);
         }
     }
 

@@ -19,7 +19,6 @@ internal static class CommandTree
             option.Action = new VersionAction(console);
         }
 
-        root.Add(InitCommand.Create(console));
         return root;
     }
 

@@ -1,0 +1,191 @@
+// The journal of a run: one JSON object a line, each line durable before the effect that it announces.
+//
+//   {"journal":1,"run":"…","vm":"…","source":"…"}      first
+//   {"undo":[{"kind":"node","name":"…"}, …]}           before a step: what takes the step back
+//   {"done":"nbd-server"}                              after the hypervisor's NBD server was started for certain
+//   {"committed":"SNAPSHOT"}                           when the restore point is durable: its checkpoint stays
+//
+// A run that ended well removes its journal. A line cut short by a crash was never acted upon, so it is dropped.
+
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Planning;
+
+namespace Tidemark.Backup.Journal;
+
+/// <summary>Writes and reads the lines of a journal.</summary>
+internal static class JournalFormat
+{
+    /// <summary>The longest journal that is read.</summary>
+    internal const int MaximumLength = 16 << 20;
+
+    /// <summary>What <c>done</c> says of the NBD server.</summary>
+    internal const string NbdServerDone = "nbd-server";
+
+    private const int Version = 1;
+
+    internal static byte[] Header(string runId, string vmName, string source) => Line(writer =>
+    {
+        writer.WriteNumber("journal", Version);
+        writer.WriteString("run", runId);
+        writer.WriteString("vm", vmName);
+        writer.WriteString("source", source);
+    });
+
+    internal static byte[] Undo(IReadOnlyList<UndoAction> actions) => Line(writer =>
+    {
+        writer.WriteStartArray("undo");
+        foreach (var action in actions)
+        {
+            WriteAction(writer, action);
+        }
+
+        writer.WriteEndArray();
+    });
+
+    internal static byte[] Done(string what) => Line(writer => writer.WriteString("done", what));
+
+    internal static byte[] Committed(string snapshotId) => Line(writer => writer.WriteString("committed", snapshotId));
+
+    /// <summary>Reads a journal.</summary>
+    /// <exception cref="BackupException">It is damaged, or of a newer version.</exception>
+    internal static JournalRecord? Parse(ReadOnlySpan<byte> bytes, string path)
+    {
+        JournalRecord? record = null;
+        List<UndoAction> undo = [];
+        while (bytes.IndexOf((byte)'\n') is var end and >= 0)
+        {
+            var line = bytes[..end];
+            bytes = bytes[(end + 1)..];
+            try
+            {
+                using var document = JsonDocument.Parse(line.ToArray());
+                record = Apply(document.RootElement, record, undo);
+            }
+            catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException
+                or FormatException)
+            {
+                throw new BackupException(
+                    BackupErrorKind.State,
+                    $"the journal '{path}' is damaged at '{Encoding.UTF8.GetString(line[..Math.Min(line.Length, 80)])}' "
+                    + $"({exception.Message}). Remove what the run left at the hypervisor by hand, then delete the file",
+                    exception);
+            }
+        }
+
+        return record is null ? null : record with { Undo = undo };
+    }
+
+    private static JournalRecord Apply(JsonElement line, JournalRecord? record, List<UndoAction> undo)
+    {
+        if (record is null)
+        {
+            var version = line.GetProperty("journal").GetInt32();
+            return version == Version
+                ? new JournalRecord
+                {
+                    RunId = Text(line, "run"),
+                    VmName = Text(line, "vm"),
+                    Source = Text(line, "source"),
+                }
+                : throw new FormatException($"version {version} is not known");
+        }
+
+        if (line.TryGetProperty("undo", out var actions))
+        {
+            undo.AddRange(actions.EnumerateArray().Select(ReadAction));
+        }
+        else if (line.TryGetProperty("done", out var done))
+        {
+            return record with { ServerStarted = record.ServerStarted || done.GetString() == NbdServerDone };
+        }
+        else if (line.TryGetProperty("committed", out var committed))
+        {
+            return record with { Committed = committed.GetString() };
+        }
+
+        return record;
+    }
+
+    private static void WriteAction(Utf8JsonWriter writer, UndoAction action)
+    {
+        writer.WriteStartObject();
+        switch (action)
+        {
+            case UndoAction.Job job:
+                Write(writer, "job", "id", job.JobId);
+                break;
+            case UndoAction.Export export:
+                Write(writer, "export", "id", export.Id);
+                break;
+            case UndoAction.NbdServer { Address.Path: { } path }:
+                Write(writer, "nbd-server", "path", path);
+                break;
+            case UndoAction.NbdServer server:
+                Write(writer, "nbd-server", "host", server.Address.Host!);
+                writer.WriteNumber("port", server.Address.Port);
+                break;
+            case UndoAction.Node node:
+                Write(writer, "node", "name", node.Name);
+                break;
+            case UndoAction.TemporaryBitmap bitmap:
+                Write(writer, "temporary-bitmap", "node", bitmap.NodeName);
+                writer.WriteString("name", bitmap.Name);
+                break;
+            case UndoAction.CheckpointBitmap bitmap:
+                Write(writer, "checkpoint-bitmap", "node", bitmap.NodeName);
+                writer.WriteString("name", bitmap.Name);
+                break;
+            case UndoAction.LocalFile file:
+                Write(writer, "file", "path", file.Path);
+                break;
+            case UndoAction.LocalDirectory directory:
+                Write(writer, "directory", "path", directory.Path);
+                break;
+            default:
+                throw new ArgumentException("an unknown undo action", nameof(action));
+        }
+
+        writer.WriteEndObject();
+    }
+
+    private static UndoAction ReadAction(JsonElement action) => Text(action, "kind") switch
+    {
+        "job" => new UndoAction.Job(Text(action, "id")),
+        "export" => new UndoAction.Export(Text(action, "id")),
+        "nbd-server" => new UndoAction.NbdServer(action.TryGetProperty("path", out _)
+            ? NbdAddress.Unix(Text(action, "path"))
+            : NbdAddress.Tcp(Text(action, "host"), action.GetProperty("port").GetInt32())),
+        "node" => new UndoAction.Node(Text(action, "name")),
+        "temporary-bitmap" => new UndoAction.TemporaryBitmap(Text(action, "node"), Text(action, "name")),
+        "checkpoint-bitmap" => new UndoAction.CheckpointBitmap(Text(action, "node"), Text(action, "name")),
+        "file" => new UndoAction.LocalFile(Text(action, "path")),
+        "directory" => new UndoAction.LocalDirectory(Text(action, "path")),
+        var kind => throw new FormatException($"the undo action '{kind}' is not known"),
+    };
+
+    private static void Write(Utf8JsonWriter writer, string kind, string key, string value)
+    {
+        writer.WriteString("kind", kind);
+        writer.WriteString(key, value);
+    }
+
+    private static string Text(JsonElement element, string name) =>
+        element.GetProperty(name).GetString() ?? throw new FormatException($"'{name}' is null");
+
+    private static byte[] Line(Action<Utf8JsonWriter> write)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+        {
+            writer.WriteStartObject();
+            write(writer);
+            writer.WriteEndObject();
+        }
+
+        buffer.Write("\n"u8);
+        return buffer.WrittenSpan.ToArray();
+    }
+}

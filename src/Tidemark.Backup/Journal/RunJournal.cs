@@ -1,0 +1,82 @@
+using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Planning;
+
+namespace Tidemark.Backup.Journal;
+
+/// <summary>The journal of a run under way. Each line is durable when its method returns.</summary>
+/// <remarks>Used by one task at a time. Writing is a few hundred bytes a step, so it is done on the caller's thread.</remarks>
+public sealed class RunJournal : IDisposable
+{
+    private readonly string _path;
+    private readonly FileStream _file;
+
+    private RunJournal(string path, FileStream file)
+    {
+        _path = path;
+        _file = file;
+    }
+
+    /// <summary>Begins a journal.</summary>
+    /// <exception cref="BackupException">It cannot be written. Nothing was done yet.</exception>
+    public static RunJournal Create(string path, string runId, string vmName, string source)
+    {
+        try
+        {
+            var file = new FileStream(path, new FileStreamOptions
+            {
+                Mode = FileMode.CreateNew,
+                Access = FileAccess.Write,
+                Share = FileShare.Read,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
+            var journal = new RunJournal(path, file);
+            journal.Append(JournalFormat.Header(runId, vmName, source));
+            StateDirectory.FlushDirectory(Path.GetDirectoryName(path)!);
+            return journal;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new BackupException(
+                BackupErrorKind.State, $"could not write the journal '{path}': {exception.Message}", exception);
+        }
+    }
+
+    /// <summary>Notes what takes the next effect back.</summary>
+    public void WillDo(IReadOnlyList<UndoAction> undo)
+    {
+        if (undo.Count > 0)
+        {
+            Append(JournalFormat.Undo(undo));
+        }
+    }
+
+    /// <summary>Notes that the hypervisor's NBD server is ours.</summary>
+    public void ServerStarted() => Append(JournalFormat.Done(JournalFormat.NbdServerDone));
+
+    /// <summary>Notes that the restore point is durable: from here on its checkpoint stays.</summary>
+    public void Committed(string snapshotId) => Append(JournalFormat.Committed(snapshotId));
+
+    /// <summary>Ends the journal: nothing of the run is left.</summary>
+    public void Delete()
+    {
+        _file.Dispose();
+        File.Delete(_path);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _file.Dispose();
+
+    private void Append(byte[] line)
+    {
+        try
+        {
+            _file.Write(line);
+            _file.Flush(flushToDisk: true);
+        }
+        catch (IOException exception)
+        {
+            throw new BackupException(
+                BackupErrorKind.State, $"could not write the journal '{_path}': {exception.Message}", exception);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using Tidemark.Backup.Running;
+using Tidemark.Qmp;
+using Tidemark.Testing;
+
+namespace Tidemark.Backup.Tests.Interop;
+
+/// <summary>A qemu-storage-daemon of the test's own, with qcow2 disks that a guest could write to over NBD.</summary>
+internal sealed class RealDaemon : IAsyncDisposable
+{
+    private readonly string _folder;
+    private readonly string[] _disks;
+    private readonly bool _nbd;
+    private Process? _process;
+    private int _starts;
+
+    internal RealDaemon(string folder, bool nbd, params string[] disks)
+    {
+        _folder = folder;
+        _disks = disks;
+        _nbd = nbd;
+    }
+
+    /// <summary>Where the product's monitor is; another one at each start.</summary>
+    internal string MonitorPath => Path.Combine(_folder, $"qmp{_starts}.sock");
+
+    internal string NbdPath => Path.Combine(_folder, "guest.sock");
+
+    internal HypervisorSource Source => new("qmp:test", async token =>
+        await QmpConnection.ConnectAsync(QmpEndPoint.Unix(MonitorPath), TimeSpan.FromSeconds(10), null, token));
+
+    internal string DiskPath(string disk) => Path.Combine(_folder, disk + ".qcow2");
+
+    internal async Task CreateDisksAsync(string size)
+    {
+        foreach (var disk in _disks)
+        {
+            await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", DiskPath(disk), size);
+        }
+    }
+
+    internal async Task StartAsync()
+    {
+        _starts++;
+        List<string> arguments =
+        [
+            "--chardev", $"socket,id=m,path={MonitorPath},server=on,wait=off", "--monitor", "chardev=m",
+            "--chardev", $"socket,id=o,path={MonitorPath}.own,server=on,wait=off", "--monitor", "chardev=o",
+        ];
+        if (_nbd)
+        {
+            arguments.AddRange(["--nbd-server", $"addr.type=unix,addr.path={NbdPath}"]);
+        }
+
+        foreach (var disk in _disks)
+        {
+            arguments.AddRange(["--blockdev", $"driver=file,filename={DiskPath(disk)},node-name={disk}-file"]);
+            arguments.AddRange(["--blockdev", $"driver=qcow2,file={disk}-file,node-name={disk},discard=unmap"]);
+            if (_nbd)
+            {
+                arguments.AddRange(["--export", $"type=nbd,id=guest-{disk},node-name={disk},name={disk},writable=on"]);
+            }
+        }
+
+        _process = Process.Start("qemu-storage-daemon", arguments);
+        await using var probe = await OwnMonitorAsync();
+    }
+
+    /// <summary>The test's own monitor.</summary>
+    internal async Task<QmpConnection> OwnMonitorAsync()
+    {
+        for (var attempt = 0; ; attempt++)
+        {
+            try
+            {
+                return await QmpConnection.ConnectAsync(QmpEndPoint.Unix(MonitorPath + ".own"), TimeSpan.FromSeconds(10));
+            }
+            catch (QmpException) when (attempt < 200)
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(20));
+            }
+        }
+    }
+
+    internal async Task ExecuteAsync(string command, JsonObject? arguments = null)
+    {
+        await using var monitor = await OwnMonitorAsync();
+        await monitor.ExecuteAsync(new QmpCommand(command, arguments));
+    }
+
+    internal Task WriteAsync(string disk, string command) => Tool.RunOkAsync(
+        "qemu-io", "-f", "raw", "-c", command, $"nbd+unix:///{disk}?socket={NbdPath}");
+
+    internal async Task QuitAsync()
+    {
+        await using (var monitor = await OwnMonitorAsync())
+        {
+            try
+            {
+                await monitor.ExecuteAsync(new QmpCommand("quit"));
+            }
+            catch (QmpException)
+            {
+                // It may hang up before its reply was read.
+            }
+        }
+
+        await _process!.WaitForExitAsync();
+        _process.Dispose();
+        _process = null;
+    }
+
+    internal async Task KillAsync()
+    {
+        _process!.Kill();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+        _process = null;
+    }
+
+    /// <summary>Every node, export, job and bitmap that is neither the daemon's own nor a checkpoint.</summary>
+    internal async Task<List<string>> LeftoversAsync()
+    {
+        var bitmaps = await BitmapsAsync();
+        await using var monitor = await OwnMonitorAsync();
+        List<string> left = [];
+        var nodes = await monitor.ExecuteAsync(new QmpCommand("query-named-block-nodes", new JsonObject { ["flat"] = true }));
+        foreach (var node in nodes.EnumerateArray())
+        {
+            var name = node.GetProperty("node-name").GetString()!;
+            if (!_disks.Any(disk => name == disk || name == $"{disk}-file"))
+            {
+                left.Add($"node {name}");
+            }
+        }
+
+        left.AddRange(bitmaps.Where(bitmap => !bitmap.Persistent || bitmap.Busy)
+            .Select(bitmap => $"bitmap {bitmap.Name}"));
+        var exports = await monitor.ExecuteAsync(new QmpCommand("query-block-exports"));
+        left.AddRange(exports.EnumerateArray().Select(export => export.GetProperty("id").GetString()!)
+            .Where(id => !id.StartsWith("guest-", StringComparison.Ordinal)).Select(id => $"export {id}"));
+        var jobs = await monitor.ExecuteAsync(new QmpCommand("query-jobs"));
+        left.AddRange(jobs.EnumerateArray().Select(job => $"job {job.GetProperty("id").GetString()}"));
+        left.AddRange(Directory.EnumerateFiles(_folder, "tidemark-*").Select(file => $"file {file}"));
+        return left;
+    }
+
+    internal async Task<List<(string Disk, string Name, bool Persistent, bool Busy, bool Inconsistent)>> BitmapsAsync()
+    {
+        await using var monitor = await OwnMonitorAsync();
+        var nodes = await monitor.ExecuteAsync(new QmpCommand("query-named-block-nodes", new JsonObject { ["flat"] = true }));
+        return
+        [
+            .. from node in nodes.EnumerateArray()
+               where node.TryGetProperty("dirty-bitmaps", out _)
+               from bitmap in node.GetProperty("dirty-bitmaps").EnumerateArray()
+               where bitmap.TryGetProperty("name", out _)
+               select (
+                   node.GetProperty("node-name").GetString()!,
+                   bitmap.GetProperty("name").GetString()!,
+                   bitmap.GetProperty("persistent").GetBoolean(),
+                   bitmap.GetProperty("busy").GetBoolean(),
+                   bitmap.TryGetProperty("inconsistent", out var value) && value.GetBoolean()),
+        ];
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_process is not null)
+        {
+            await KillAsync();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+using System.Text.Json.Nodes;
+using Tidemark.Backup.Definitions;
+using Tidemark.Testing;
+
+namespace Tidemark.Backup.Tests.Interop;
+
+/// <summary>Whole backups against QEMU's own storage daemon.</summary>
+[Trait("Category", "Interop")]
+public sealed class RealDaemonTests
+{
+    private const int Size = 16 << 20;
+
+    [Theory]
+    [InlineData(BackupMode.Pull, true)]
+    [InlineData(BackupMode.Push, true)]
+    [InlineData(BackupMode.Pull, false)]
+    public async Task Every_point_is_the_disk_as_it_was(BackupMode mode, bool daemonServes)
+    {
+        Skip();
+        await using var scene = new BackupScene();
+        await scene.InitializeAsync();
+        await using var daemon = new RealDaemon(scene.Folder, nbd: true, "vda", "vdb");
+        await daemon.CreateDisksAsync("16M");
+        await daemon.StartAsync();
+        var expected = new Dictionary<string, byte[]> { ["vda"] = new byte[Size], ["vdb"] = new byte[Size] };
+        if (!daemonServes)
+        {
+            // The guest's writes are all done before; Tidemark then starts the one server itself.
+            await WriteAsync(daemon, expected, "vda", 1, 0, 3 << 20);
+            await StopServerAsync(daemon);
+        }
+
+        var nbd = daemonServes ? $"nbd+unix:///?socket={daemon.NbdPath}" : null;
+        string[] disks = daemonServes ? [] : ["vda", "vdb"];
+        if (daemonServes)
+        {
+            await WriteAsync(daemon, expected, "vda", 1, 0, 3 << 20);
+            await WriteAsync(daemon, expected, "vdb", 2, 5 << 20, 4096);
+        }
+
+        var first = await scene.BackupAsync(daemon.Source, mode, nbd, disks: disks);
+        Assert.All(first.Disks, disk => Assert.Equal(DiskKind.Full, disk.Kind));
+        await CheckAsync(scene, first.SnapshotId, expected);
+        Assert.Empty(await daemon.LeftoversAsync());
+
+        if (daemonServes)
+        {
+            await WriteAsync(daemon, expected, "vda", 3, 2 << 20, 64 << 10);
+            await WriteAsync(daemon, expected, "vda", 4, Size - 4096, 4096);
+            await WriteAsync(daemon, expected, "vdb", 0, 5 << 20, 64 << 10);
+        }
+
+        var second = await scene.BackupAsync(daemon.Source, mode, nbd, disks: disks);
+        Assert.All(second.Disks, disk => Assert.Equal(DiskKind.Incremental, disk.Kind));
+        Assert.Equal(daemonServes ? 128 << 10 : 0, second.Disks[0].BytesDirty);
+        await CheckAsync(scene, second.SnapshotId, expected);
+        Assert.Empty(await daemon.LeftoversAsync());
+
+        // Of all checkpoints only the newest is left, one bitmap a disk.
+        Assert.Equal(
+            [("vda", second.Checkpoint!), ("vdb", second.Checkpoint + ".1")],
+            (await daemon.BitmapsAsync()).Select(bitmap => (bitmap.Disk, bitmap.Name)).Order());
+        Assert.Empty(scene.Journals());
+        await scene.CheckRepositoryAsync();
+    }
+
+    [Fact]
+    public async Task A_lost_bitmap_of_one_disk_is_read_again_and_the_other_stays_incremental()
+    {
+        Skip();
+        await using var scene = new BackupScene();
+        await scene.InitializeAsync();
+        await using var daemon = new RealDaemon(scene.Folder, nbd: true, "vda", "vdb");
+        await daemon.CreateDisksAsync("16M");
+        await daemon.StartAsync();
+        var expected = new Dictionary<string, byte[]> { ["vda"] = new byte[Size], ["vdb"] = new byte[Size] };
+        var nbd = $"nbd+unix:///?socket={daemon.NbdPath}";
+        await WriteAsync(daemon, expected, "vda", 1, 0, 1 << 20);
+        var first = await scene.BackupAsync(daemon.Source, BackupMode.Pull, nbd);
+        await daemon.ExecuteAsync(
+            "block-dirty-bitmap-remove", new JsonObject { ["node"] = "vda", ["name"] = first.Checkpoint });
+        await WriteAsync(daemon, expected, "vda", 2, 1 << 20, 4096);
+        await WriteAsync(daemon, expected, "vdb", 3, 1 << 20, 4096);
+        var second = await scene.BackupAsync(daemon.Source, BackupMode.Push, nbd);
+        Assert.Equal([DiskKind.ReRead, DiskKind.Incremental], second.Disks.Select(disk => disk.Kind));
+        Assert.Contains("is missing", second.Disks[0].Reason, StringComparison.Ordinal);
+        await CheckAsync(scene, second.SnapshotId, expected);
+
+        // A restart after a clean end keeps the bitmaps; after a kill they are not trusted.
+        await daemon.QuitAsync();
+        await daemon.StartAsync();
+        await WriteAsync(daemon, expected, "vda", 4, 0, 4096);
+        var third = await scene.BackupAsync(daemon.Source, BackupMode.Pull, nbd);
+        Assert.All(third.Disks, disk => Assert.Equal(DiskKind.Incremental, disk.Kind));
+        await CheckAsync(scene, third.SnapshotId, expected);
+
+        await daemon.QuitAsync();
+        await daemon.StartAsync();
+        await daemon.KillAsync();
+        await daemon.StartAsync();
+        var fourth = await scene.BackupAsync(daemon.Source, BackupMode.Pull, nbd);
+        Assert.All(fourth.Disks, disk => Assert.Equal(DiskKind.ReRead, disk.Kind));
+        Assert.Contains("inconsistent", fourth.Disks[0].Reason, StringComparison.Ordinal);
+        await CheckAsync(scene, fourth.SnapshotId, expected);
+        Assert.Equal(2, (await daemon.BitmapsAsync()).Count);
+    }
+
+    internal static void Skip() => Assert.SkipWhen(
+        Tool.Missing("qemu-storage-daemon", "qemu-img", "qemu-io") is not null, "QEMU's tools are not installed");
+
+    internal static async Task WriteAsync(
+        RealDaemon daemon, Dictionary<string, byte[]> expected, string disk, byte pattern, int offset, int length)
+    {
+        await daemon.WriteAsync(disk, pattern == 0 ? $"write -z {offset} {length}" : $"write -P {pattern} {offset} {length}");
+        expected[disk].AsSpan(offset, length).Fill(pattern);
+    }
+
+    internal static async Task CheckAsync(BackupScene scene, string snapshotId, Dictionary<string, byte[]> expected)
+    {
+        foreach (var (disk, content) in expected)
+        {
+            var restored = await scene.RestoreAsync(snapshotId, disk);
+            Assert.Equal(content.Length, restored.Length);
+            var different = content.AsSpan().CommonPrefixLength(restored);
+            Assert.True(different == content.Length, $"disk {disk} differs at {different}");
+        }
+    }
+
+    private static Task StopServerAsync(RealDaemon daemon) => daemon.ExecuteAsync("nbd-server-stop");
+}
