@@ -1,6 +1,8 @@
 using System.Net.Sockets;
+using Tidemark.Backup.Definitions;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Qmp;
+using Tidemark.Repository;
 
 namespace Tidemark.Cli;
 
@@ -12,7 +14,7 @@ internal static class ErrorText
     {
         AggregateException { InnerExceptions.Count: 1 } aggregate => Describe(aggregate.InnerExceptions[0]),
         QmpException { ErrorClass: QmpException.MonitorClosed or QmpException.ProtocolError } or CliException
-            or BlockException => exception.Message,
+            or BlockException or BackupException or RepositoryException => exception.Message,
         QmpException => $"the hypervisor refused: {exception.Message}",
         UnauthorizedAccessException or IOException or SocketException or TimeoutException => exception.Message,
         OperationCanceledException => "stopped",

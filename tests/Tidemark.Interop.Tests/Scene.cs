@@ -122,6 +122,21 @@ internal sealed class Scene : IAsyncDisposable
         return Writes.CheckInstant(restored, Initial, point.AtLeast, point.AtMost);
     }
 
+    /// <summary>One numbered write, completed.</summary>
+    public async Task WriteAsync(int disk, long slot)
+    {
+        var number = Writes.Begin(disk, slot);
+        await Hypervisor.WriteAsync(disk, slot * GuestWrites.SlotLength, Writes.Content(number), Token);
+        Writes.Complete(number);
+    }
+
+    public static void AssertSame(byte[] expected, byte[] actual)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        var same = expected.AsSpan().CommonPrefixLength(actual);
+        Assert.True(same == expected.Length, $"the first difference is at offset {same}");
+    }
+
     public async Task AssertNothingLeftAsync()
     {
         // Exports and nodes may be gone a moment after the reply that announced it.

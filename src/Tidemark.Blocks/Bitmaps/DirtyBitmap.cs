@@ -167,8 +167,12 @@ public sealed class DirtyBitmap
     /// <summary>
     /// The next dirty run at or after <paramref name="offset"/>, clipped to <c>[offset, offset + length)</c>.
     /// </summary>
+    /// <param name="offset">Where the range begins.</param>
+    /// <param name="length">How long it is.</param>
+    /// <param name="run">The run found.</param>
+    /// <param name="maximumRun">How many bytes of the run are wanted; the search for its end stops there.</param>
     /// <returns>False when the rest of the range is clean.</returns>
-    public bool TryNextDirty(long offset, long length, out Extent run)
+    public bool TryNextDirty(long offset, long length, out Extent run, long maximumRun = long.MaxValue)
     {
         CheckRange(offset, length);
         lock (_gate)
@@ -182,10 +186,23 @@ public sealed class DirtyBitmap
                 return false;
             }
 
-            var last = NextBit(first, limit, wanted: false);
             var from = Math.Max(offset, first << _shift);
+            end = Math.Min(end, maximumRun > end - from ? end : from + maximumRun);
+            limit = (end + Granularity - 1) >> _shift;
+            var last = NextBit(first, limit, wanted: false);
             run = new Extent(from, Math.Min(end, last << _shift) - from, ExtentFlags.Dirty);
             return true;
+        }
+    }
+
+    /// <summary>Whether every granule that the range touches is dirty.</summary>
+    public bool IsAllDirty(long offset, long length)
+    {
+        CheckRange(offset, length);
+        lock (_gate)
+        {
+            var limit = (offset + length + Granularity - 1) >> _shift;
+            return length == 0 || NextBit(offset >> _shift, limit, wanted: false) >= limit;
         }
     }
 

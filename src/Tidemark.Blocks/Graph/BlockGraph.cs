@@ -170,6 +170,11 @@ public sealed class BlockGraph : IAsyncDisposable
         _oneDrain.Dispose();
     }
 
+    /// <summary>Enters as a request that comes from no backend, a job's step; a drained section holds it back.</summary>
+    internal ValueTask EnterRequestAsync(CancellationToken cancellationToken) => _drain.EnterAsync(cancellationToken);
+
+    internal void ExitRequest() => _drain.Exit();
+
     internal void EndDrain()
     {
         _drain.Open();

@@ -17,19 +17,22 @@ internal sealed class FirstFailure
         }
         catch (Exception exception)
         {
-            _first ??= ExceptionDispatchInfo.Capture(exception);
+            Interlocked.CompareExchange(ref _first, ExceptionDispatchInfo.Capture(exception), null);
         }
     }
 
-    internal async ValueTask GuardAsync(Func<ValueTask> step)
+    /// <summary>Runs a step; false when it failed.</summary>
+    internal async ValueTask<bool> GuardAsync(Func<ValueTask> step)
     {
         try
         {
             await step().ConfigureAwait(false);
+            return true;
         }
         catch (Exception exception)
         {
-            _first ??= ExceptionDispatchInfo.Capture(exception);
+            Interlocked.CompareExchange(ref _first, ExceptionDispatchInfo.Capture(exception), null);
+            return false;
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Numerics;
 using Tidemark.Blocks.Extents;
+using Tidemark.Blocks.Filters;
 
 namespace Tidemark.Blocks.Nodes;
 
@@ -11,7 +12,14 @@ public abstract partial class BlockNode
     public ValueTask ReadAsync(long offset, Memory<byte> target, CancellationToken cancellationToken = default)
     {
         CheckRange(offset, target.Length, "read");
-        return target.IsEmpty ? default : ReadCoreAsync(offset, target, cancellationToken);
+        if (target.IsEmpty)
+        {
+            return default;
+        }
+
+        return FleecingGuard is { } guard
+            ? guard.ReadAsync(this, offset, target, cancellationToken)
+            : ReadCoreAsync(offset, target, cancellationToken);
     }
 
     /// <summary>Writes the bytes at <paramref name="offset"/>. Durable after a later flush, or at once with FUA.</summary>
@@ -113,8 +121,28 @@ public abstract partial class BlockNode
         CancellationToken cancellationToken = default)
     {
         CheckRange(offset, length, "query the block status of");
-        return length == 0 ? default : GetBlockStatusCoreAsync(offset, length, extents, cancellationToken);
+        if (length == 0)
+        {
+            return default;
+        }
+
+        return FleecingGuard is { } guard
+            ? guard.GetBlockStatusAsync(this, offset, length, extents, cancellationToken)
+            : GetBlockStatusCoreAsync(offset, length, extents, cancellationToken);
     }
+
+    /// <summary>
+    /// Set on the target of a copy-before-write filter whose backing chain holds the filter's disk: what is read
+    /// through this node is then the disk at the filter's point in time. Null for every other node.
+    /// </summary>
+    internal FleecingGuard? FleecingGuard { get; set; }
+
+    internal ValueTask ReadUnguardedAsync(long offset, Memory<byte> target, CancellationToken cancellationToken) =>
+        ReadCoreAsync(offset, target, cancellationToken);
+
+    internal ValueTask GetBlockStatusUnguardedAsync(
+        long offset, long length, ExtentList extents, CancellationToken cancellationToken) =>
+        GetBlockStatusCoreAsync(offset, length, extents, cancellationToken);
 
     /// <summary>Reads; the range is inside the disk and not empty.</summary>
     protected abstract ValueTask ReadCoreAsync(long offset, Memory<byte> target, CancellationToken cancellationToken);

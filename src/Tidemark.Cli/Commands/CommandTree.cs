@@ -19,6 +19,7 @@ internal static class CommandTree
             option.Action = new VersionAction(console);
         }
 
+        root.Add(InitCommand.Create(console));
         return root;
     }
 

@@ -1,0 +1,339 @@
+using Tidemark.Blocks.Extents;
+using Tidemark.Blocks.Nodes;
+using Tidemark.Qcow2.Bitmaps;
+using Tidemark.Qcow2.Compression;
+using Tidemark.Qcow2.Format;
+using Tidemark.Qcow2.Metadata;
+
+namespace Tidemark.Qcow2;
+
+/// <summary>
+/// A qcow2 image as a node: driver <c>qcow2</c>, with a <see cref="ChildRole.File"/> child and perhaps a
+/// <see cref="ChildRole.Backing"/> child. Source: QEMU's docs/interop/qcow2; what is supported stands in docs/qcow2.md.
+/// </summary>
+/// <remarks>
+/// <para>The mapping (<see cref="Qcow2Metadata"/>) says what to do; this class does it. Data I/O holds no lock: a
+/// request enters an epoch, looks its mapping up and reads or writes the file; a cluster that is unmapped meanwhile is not
+/// used again before the request has left.</para>
+/// <para>Durability: a flush brings data and mapping to the file in an order in which a crash at any point leaves at most
+/// leaked clusters, and every flushed byte. Persistent bitmaps are marked in use on disk while the image is open for
+/// writing and are stored at disposal: after a crash they are inconsistent, never wrong.</para>
+/// </remarks>
+public sealed partial class Qcow2Node : BlockNode
+{
+    private readonly BlockChild _fileChild;
+    private readonly ImageFile _file;
+    private readonly RequestEpochs _epochs;
+    private readonly Qcow2Metadata _metadata;
+    private readonly ClusterLocks _locks = new();
+    private readonly CompressedClusterReader _compressed;
+    private readonly BitmapStore _bitmapStore;
+    private readonly int _clusterBits;
+    private readonly long _length;
+
+    // Changed only inside a drained section.
+    private volatile BlockChild? _backingChild;
+    private volatile BlockChild[] _children;
+    private bool _disposed;
+
+    private Qcow2Node(string name, Qcow2Parts parts, Qcow2OpenOptions options)
+        : base(name)
+    {
+        var header = parts.Metadata.Header;
+        IsReadOnly = options.ReadOnly;
+        _file = parts.File;
+        _epochs = parts.Epochs;
+        _metadata = parts.Metadata;
+        _clusterBits = header.ClusterBits;
+        _length = header.Length;
+        _fileChild = new BlockChild(this, ChildRole.File, parts.File.Node, $"node '{name}'");
+        _backingChild = options.Backing is { } backing
+            ? new BlockChild(this, ChildRole.Backing, backing, $"node '{name}'")
+            : null;
+        _file.Attach(_fileChild);
+        _children = _backingChild is null ? [_fileChild] : [_fileChild, _backingChild];
+        Limits = new BlockLimits { PreferredSize = header.ClusterSize };
+        _compressed = new CompressedClusterReader(_file, _clusterBits, header.CompressionType);
+        _metadata.ClustersFreed = _compressed.Forget;
+        _bitmapStore = new BitmapStore(_metadata, _file, name);
+    }
+
+    /// <inheritdoc/>
+    public override string Driver => "qcow2";
+
+    /// <inheritdoc/>
+    public override long Length => _length;
+
+    /// <inheritdoc/>
+    public override bool IsReadOnly { get; }
+
+    /// <inheritdoc/>
+    public override BlockLimits Limits { get; }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<BlockChild> Children => _children;
+
+    /// <summary>What the header says, at this moment.</summary>
+    public Qcow2Header Header => _metadata.Header;
+
+    /// <summary>Bytes in a cluster.</summary>
+    public int ClusterSize => 1 << _clusterBits;
+
+    /// <summary>The backing file's name as it stands in the image, or null.</summary>
+    public string? BackingFile => _metadata.Header.BackingFile;
+
+    /// <summary>The backing file's format as it stands in the image, or null.</summary>
+    public string? BackingFormat => _metadata.Header.BackingFormat;
+
+    /// <summary>Why the stored bitmaps of an image that is open read-only could not be read; null when they could.</summary>
+    public string? BitmapProblem => _bitmapStore.Problem;
+
+    private BlockNode? Backing => _backingChild?.Node;
+
+    /// <summary>Opens an image.</summary>
+    /// <param name="name">The node's name.</param>
+    /// <param name="file">The node that holds the image's bytes. It stays the caller's and must outlive this node.</param>
+    /// <param name="options">How.</param>
+    /// <param name="cancellationToken">Stops the opening.</param>
+    /// <exception cref="Qcow2Exception">The image is damaged, or needs something that is not supported, named.</exception>
+    public static async ValueTask<Qcow2Node> OpenAsync(
+        string name, BlockNode file, Qcow2OpenOptions options, CancellationToken cancellationToken = default)
+    {
+        var header = await Qcow2Image.ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
+        CheckOpen(name, header, file, options);
+        var image = new ImageFile(file, header.ClusterBits, options.GrowthStep);
+        var epochs = new RequestEpochs();
+        var hasBacking = options.Backing is not null || header.BackingFile is not null;
+        var metadata = await Qcow2Metadata.OpenAsync(
+            image, epochs, header, options.MetadataCacheLimit, hasBacking, cancellationToken).ConfigureAwait(false);
+        var node = new Qcow2Node(name, new Qcow2Parts(image, epochs, metadata), options);
+        try
+        {
+            await node._bitmapStore.LoadAsync(node, cancellationToken).ConfigureAwait(false);
+            if (!options.ReadOnly)
+            {
+                await node.PrepareForWritingAsync(cancellationToken).ConfigureAwait(false);
+            }
+        }
+        catch
+        {
+            node.Release();
+            throw;
+        }
+
+        return node;
+    }
+
+    /// <summary>Gives the image another backing node, or none. Only inside a drained section. What the image has not
+    /// allocated then reads as the new node's bytes; its header is not changed.</summary>
+    public void SetBacking(BlockNode? backing)
+    {
+        var old = _backingChild;
+        var child = backing is null ? null : new BlockChild(this, ChildRole.Backing, backing, $"node '{Name}'");
+        _backingChild = child;
+        _children = child is null ? [_fileChild] : [_fileChild, child];
+        _metadata.HasBacking = backing is not null || BackingFile is not null;
+        old?.Dispose();
+    }
+
+    /// <inheritdoc/>
+    public override bool CanStorePersistentBitmap(string bitmapName, long granularity, out string reason)
+    {
+        if (IsReadOnly)
+        {
+            reason = $"Node '{Name}' is read-only, so no persistent bitmap can be stored in it";
+            return false;
+        }
+
+        return _bitmapStore.CanStore(this, bitmapName, granularity, out reason);
+    }
+
+    /// <inheritdoc/>
+    public override ValueTask RemoveStoredBitmapAsync(string bitmapName, CancellationToken cancellationToken = default) =>
+        IsReadOnly
+            ? throw new BlockException(
+                BlockErrorKind.ReadOnly, $"cannot remove bitmap '{bitmapName}': node '{Name}' is read-only")
+            : _bitmapStore.RemoveAsync(bitmapName, cancellationToken);
+
+    /// <summary>Stores the persistent bitmaps, makes everything durable and lets go of the children. No request may be
+    /// under way.</summary>
+    /// <exception cref="BlockException">Something could not be stored. The image is consistent all the same, and a bitmap
+    /// that was not stored stays marked in use on disk: inconsistent when it is opened next.</exception>
+    public override async ValueTask DisposeAsync()
+    {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
+        try
+        {
+            if (!IsReadOnly)
+            {
+                await CloseAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            Release();
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override ValueTask FlushCoreAsync(CancellationToken cancellationToken) =>
+        _metadata.WriteBackAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    protected override async ValueTask GetBlockStatusCoreAsync(
+        long offset, long length, ExtentList extents, CancellationToken cancellationToken)
+    {
+        var end = offset + length;
+        while (offset < end)
+        {
+            if (!_metadata.TryMap(offset, end - offset, out var mapping))
+            {
+                await _metadata.LoadAsync(offset, cancellationToken).ConfigureAwait(false);
+                continue;
+            }
+
+            if (mapping.Kind == ClusterKind.Unallocated)
+            {
+                await AppendBackingStatusAsync(offset, mapping.Length, extents, cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                extents.Append(offset, mapping.Length, FlagsOf(mapping.Kind));
+            }
+
+            offset += mapping.Length;
+        }
+    }
+
+    /// <summary>
+    /// Appends what this image alone holds, without its backing chain: <see cref="ExtentFlags.Hole"/> where it has not
+    /// allocated anything and the backing file answers; zero clusters are allocated here (<see cref="ExtentFlags.Zero"/>).
+    /// </summary>
+    public async ValueTask GetOwnStatusAsync(
+        long offset, long length, ExtentList extents, CancellationToken cancellationToken = default)
+    {
+        if (offset < 0 || length < 0 || length > _length - offset)
+        {
+            throw new BlockException(
+                BlockErrorKind.OutOfRange, $"range {offset}+{length} is outside node '{Name}' of {_length} bytes");
+        }
+
+        var end = offset + length;
+        while (offset < end)
+        {
+            if (!_metadata.TryMap(offset, end - offset, out var mapping))
+            {
+                await _metadata.LoadAsync(offset, cancellationToken).ConfigureAwait(false);
+                continue;
+            }
+
+            var flags = mapping.Kind switch
+            {
+                ClusterKind.Unallocated => ExtentFlags.Hole,
+                ClusterKind.ZeroPlain or ClusterKind.ZeroAllocated => ExtentFlags.Zero,
+                _ => ExtentFlags.None,
+            };
+            extents.Append(offset, mapping.Length, flags);
+            offset += mapping.Length;
+        }
+    }
+
+    private static void CheckOpen(string name, Qcow2Header header, BlockNode file, Qcow2OpenOptions options)
+    {
+        if (header.BackingFile is not null && options is { Backing: null, WithoutBacking: false })
+        {
+            throw new Qcow2Exception(
+                BlockErrorKind.Invalid,
+                $"the image of node '{name}' has the backing file '{header.BackingFile}', and no backing node was given");
+        }
+
+        if (options.ReadOnly)
+        {
+            return;
+        }
+
+        if (file.IsReadOnly)
+        {
+            throw new Qcow2Exception(
+                BlockErrorKind.ReadOnly, $"node '{name}' cannot be writable: its file node '{file.Name}' is read-only");
+        }
+
+        if (header.IsCorrupt)
+        {
+            throw Qcow2Exception.Corrupt(
+                $"the image of node '{name}' is marked corrupt; it can only be opened read-only. Repair it with qemu-img check -r all");
+        }
+
+        if (header.IsDirty)
+        {
+            throw Qcow2Exception.NotSupported(
+                $"the image of node '{name}' was not closed cleanly and has the feature 'lazy refcounts': its refcounts must "
+                + "be rebuilt before it is written; repair it with qemu-img check -r all");
+        }
+    }
+
+    private static ExtentFlags FlagsOf(ClusterKind kind) => kind switch
+    {
+        ClusterKind.ZeroPlain => ExtentFlags.Hole | ExtentFlags.Zero,
+        ClusterKind.ZeroAllocated => ExtentFlags.Zero,
+        _ => ExtentFlags.None,
+    };
+
+    private async ValueTask AppendBackingStatusAsync(
+        long offset, long length, ExtentList extents, CancellationToken cancellationToken)
+    {
+        var inBacking = Backing is { } backing ? Math.Clamp(backing.Length - offset, 0, length) : 0;
+        if (inBacking > 0)
+        {
+            await Backing!.GetBlockStatusAsync(offset, inBacking, extents, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (inBacking < length)
+        {
+            extents.Append(offset + inBacking, length - inBacking, ExtentFlags.Hole | ExtentFlags.Zero);
+        }
+    }
+
+    // What must be in the file before the first write: no unknown autoclear bit, and no bitmap that claims to be in step.
+    private async ValueTask PrepareForWritingAsync(CancellationToken cancellationToken)
+    {
+        var header = _metadata.Header;
+        if ((header.AutoclearFeatures & ~FeatureBits.Bitmaps) != 0)
+        {
+            await _metadata.UpdateHeaderAsync(
+                old => old with { AutoclearFeatures = old.AutoclearFeatures & FeatureBits.Bitmaps }, cancellationToken)
+                .ConfigureAwait(false);
+        }
+
+        await _bitmapStore.MarkInUseAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    // Bitmaps that cannot be stored do not keep the rest from the file.
+    private async ValueTask CloseAsync()
+    {
+        await _metadata.WriteBackAsync(CancellationToken.None).ConfigureAwait(false);
+        try
+        {
+            await _bitmapStore.StoreAsync(this, CancellationToken.None).ConfigureAwait(false);
+        }
+        finally
+        {
+            await _metadata.CloseAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    private void Release()
+    {
+        _backingChild?.Dispose();
+        _fileChild.Dispose();
+        _metadata.Dispose();
+        _file.Dispose();
+    }
+
+    private readonly record struct Qcow2Parts(ImageFile File, RequestEpochs Epochs, Qcow2Metadata Metadata);
+}
