@@ -47,6 +47,7 @@ public sealed partial class BlockCopy : IAsyncDisposable
     private readonly BlockCopyOptions _options;
     private readonly BufferPool _buffers;
     private readonly CancellationTokenSource _stopping = new();
+    private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly long _stepLength;
     private readonly int _transferLength;
     private readonly bool _ownsEdges;
@@ -146,6 +147,9 @@ public sealed partial class BlockCopy : IAsyncDisposable
     /// <summary>Why the copy was stopped, or null while it goes on.</summary>
     public BlockException? Failure => _failure;
 
+    /// <summary>Completes when the copy was stopped for good; <see cref="Failure"/> says why.</summary>
+    public Task Stopped => _stopped.Task;
+
     /// <summary>
     /// The clusters that are not on the target, as a bitmap of their own at the copy's granularity: what is left when
     /// a run has failed. Forgotten clusters are not among them.
@@ -190,6 +194,7 @@ public sealed partial class BlockCopy : IAsyncDisposable
         }
 
         _stopping.Cancel();
+        _stopped.TrySetResult();
         return true;
     }
 

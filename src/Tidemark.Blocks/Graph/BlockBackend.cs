@@ -22,6 +22,9 @@ public sealed class BlockBackend : IDisposable
     /// <summary>The node used, at this moment. A filter that was put in since shows here.</summary>
     public BlockNode Node => _root.Node;
 
+    /// <summary>Who uses the node, for messages.</summary>
+    public string Description => _root.Description;
+
     /// <summary>The size of the disk in bytes.</summary>
     public long Length => _root.Node.Length;
 

@@ -1,0 +1,14 @@
+namespace Tidemark.Engine.Jobs;
+
+/// <summary>Where a job stands; the names are QEMU's (qapi/job.json, JobStatus).</summary>
+internal enum JobStatus
+{
+    Created,
+    Running,
+    Paused,
+    Waiting,
+    Pending,
+    Aborting,
+    Concluded,
+    Null,
+}

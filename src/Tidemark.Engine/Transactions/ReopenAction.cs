@@ -1,0 +1,139 @@
+using Tidemark.Blocks.Graph;
+using Tidemark.Blocks.Nodes;
+using Tidemark.Engine.Nodes;
+using Tidemark.Qcow2;
+using Tidemark.Qmp;
+
+namespace Tidemark.Engine.Transactions;
+
+/// <summary>
+/// <c>blockdev-reopen</c> of one node: which children it has. That is how a copy-before-write filter is put under a guest
+/// that is running, below a <c>raw</c> node that stays. Every other option must be as it was.
+/// </summary>
+internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAction
+{
+    private NodeEntry? _entry;
+    private NodeOptions? _before;
+    private Action? _undo;
+
+    /// <inheritdoc/>
+    public override ValueTask PrepareAsync(CancellationToken cancellationToken)
+    {
+        var name = options.NodeName ?? throw Refuse("node-name not specified");
+        var node = nodes.Graph.Find(name) ?? throw Refuse($"Failed to find node with node-name='{name}'");
+        var entry = nodes.Get(node);
+        if (node.Driver != options.Driver || entry.Options is null)
+        {
+            throw Refuse("Cannot change the option 'driver'");
+        }
+
+        switch (options)
+        {
+            case RawNodeOptions raw:
+                RequireSame(entry.Options, raw with { File = ((RawNodeOptions)entry.Options).File });
+                ReplaceFile(node, raw.File);
+                break;
+            case Qcow2NodeOptions image:
+                var old = (Qcow2NodeOptions)entry.Options;
+                RequireSame(old, image with { File = old.File, NoBacking = old.NoBacking, Backing = old.Backing });
+                RequireSameFile(node, image.File);
+                ReplaceBacking((Qcow2Node)node, image);
+                break;
+            default:
+                RequireSame(entry.Options, options);
+                break;
+        }
+
+        (_entry, _before) = (entry, entry.Options);
+        entry.Options = options;
+        try
+        {
+            nodes.Permissions.Check();
+        }
+        catch
+        {
+            Abort();
+            throw;
+        }
+
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public override void Abort()
+    {
+        _undo?.Invoke();
+        _entry!.Options = _before;
+    }
+
+    private static void RequireSame(NodeOptions before, NodeOptions now)
+    {
+        if (before != now)
+        {
+            throw Refuse($"blockdev-reopen of node '{before.NodeName}' supports only new children: "
+                + "every other option must be given as it was");
+        }
+    }
+
+    private void ReplaceFile(BlockNode node, ChildOptions child)
+    {
+        var edge = node.Children.First(edge => edge.Role == ChildRole.File);
+        if (FindNew(node, edge.Node, child) is not { } target)
+        {
+            return;
+        }
+
+        if (target.Length != edge.Node.Length)
+        {
+            throw Refuse($"node '{target.Name}' has {target.Length} bytes, the present child {edge.Node.Length}");
+        }
+
+        var old = edge.Node;
+        edge.Replace(target);
+        _undo = () => edge.Replace(old);
+    }
+
+    private void RequireSameFile(BlockNode node, ChildOptions child)
+    {
+        if (FindNew(node, node.ChildOf(ChildRole.File)!, child) is not null)
+        {
+            throw Refuse("Cannot change the option 'file'");
+        }
+    }
+
+    private void ReplaceBacking(Qcow2Node node, Qcow2NodeOptions image)
+    {
+        var old = node.ChildOf(ChildRole.Backing);
+        if (!image.NoBacking && image.Backing is null)
+        {
+            return;
+        }
+
+        var target = image.NoBacking ? null : FindNew(node, old, image.Backing!) ?? old;
+        node.SetBacking(target);
+        _undo = () => node.SetBacking(old);
+    }
+
+    // The node that an option names, or null when it is the present one. An inline child can only be the present one.
+    private BlockNode? FindNew(BlockNode node, BlockNode? present, ChildOptions child)
+    {
+        if (child.Name is not { } name)
+        {
+            return present is not null && nodes.Get(present).Options == child.Options
+                ? null
+                : throw Refuse("a new child must be given by its node name");
+        }
+
+        var target = nodes.Get(name).Node;
+        if (ReferenceEquals(target, present))
+        {
+            return null;
+        }
+
+        return BlockGraph.Descendants(target).Contains(node)
+            ? throw Refuse($"Making '{name}' a child of '{node.Name}' would create a cycle")
+            : target;
+    }
+
+    private static QmpException Refuse(string description) => new(QmpException.GenericError, description);
+}
