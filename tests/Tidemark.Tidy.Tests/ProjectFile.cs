@@ -13,7 +13,7 @@ internal sealed record ProjectFile(
 {
     public static IReadOnlyList<ProjectFile> All { get; } =
     [
-        .. new[] { "src", "tests", "bench" }
+        .. new[] { "src", "tests" }
             .Where(folder => Directory.Exists(System.IO.Path.Combine(ProjectTree.Root, folder)))
             .SelectMany(folder => ProjectTree.Files(folder, ".csproj"))
             .Select(Read),

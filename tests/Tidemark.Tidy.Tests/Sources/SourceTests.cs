@@ -16,7 +16,7 @@ public sealed partial class SourceTests
 
     private static readonly string[] s_code =
     [
-        .. new[] { "src", "tests", "bench" }.Where(folder => Directory.Exists(Path.Combine(ProjectTree.Root, folder)))
+        .. new[] { "src", "tests" }.Where(folder => Directory.Exists(Path.Combine(ProjectTree.Root, folder)))
             .SelectMany(folder => ProjectTree.Files(folder, ".cs"))
             .Where(file => !s_exceptions.ContainsKey(file)),
     ];

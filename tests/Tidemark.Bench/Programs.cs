@@ -1,0 +1,53 @@
+using System.Diagnostics;
+
+namespace Tidemark.Bench;
+
+/// <summary>Starts programs: what they say on standard output is thrown away, what they complain of is shown.</summary>
+internal static class Programs
+{
+    public const string Password = "bench";
+
+    /// <summary>Our program, beside this one's folder.</summary>
+    public static string Tidemark { get; } = Path.GetFullPath(Path.Combine(
+        AppContext.BaseDirectory, "..", "..", "Tidemark.Cli",
+        Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory)), "tidemark"));
+
+    /// <summary>A folder for state and caches, so that none of the machine's own is used.</summary>
+    public static string StateFolder { get; set; } = "";
+
+    public static Process Start(string program, IEnumerable<string> arguments)
+    {
+        var start = new ProcessStartInfo(program)
+        {
+            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
+        };
+        foreach (var argument in arguments)
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        foreach (var name in new[] { "TIDEMARK_PASSWORD", "RESTIC_PASSWORD" })
+        {
+            start.Environment[name] = Password;
+        }
+
+        start.Environment["XDG_STATE_HOME"] = Path.Combine(StateFolder, "state");
+        start.Environment["RESTIC_CACHE_DIR"] = Path.Combine(StateFolder, "cache");
+        var process = Process.Start(start) ?? throw new InvalidOperationException($"could not start {program}");
+        process.StandardInput.Close();
+        return process;
+    }
+
+    /// <summary>Runs a program, which must succeed; returns its standard output.</summary>
+    public static async Task<string> RunAsync(string program, params string[] arguments)
+    {
+        using var process = Start(program, arguments);
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        return process.ExitCode == 0
+            ? await output
+            : throw new InvalidOperationException(
+                $"{program} {string.Join(' ', arguments)} exited with {process.ExitCode}: {await error}");
+    }
+}
