@@ -1,3 +1,4 @@
+using Tidemark.Blocks.Bitmaps;
 using Tidemark.Blocks.Files;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Testing;
@@ -74,6 +75,96 @@ public sealed class InteropTests : IDisposable
 
             await Tool.RunOkAsync("qemu-img", "check", path);
             Assert.Equal(expected, await ReadRaw(path));
+        });
+    }
+
+    [Theory]
+    [InlineData("zlib", "64k")]
+    [InlineData("zlib", "512")]
+    [InlineData("zstd", "64k")]
+    [InlineData("zstd", "2M")]
+    public async Task CompressedClustersAreReadAndReplaced(string type, string clusterSize)
+    {
+        SkipWithout("qemu-img");
+        var path = _directory.File("compressed.qcow2");
+        var raw = _directory.File("plain.raw");
+        var expected = new byte[5_000_192];
+        for (var index = 0; index < expected.Length; index++)
+        {
+            expected[index] = (byte)(index / 1000 * 31);
+        }
+
+        await File.WriteAllBytesAsync(raw, expected, Token);
+        await Tool.RunOkAsync(
+            "qemu-img", "convert", "-c", "-O", "qcow2", "-o", $"compression_type={type},cluster_size={clusterSize}", raw, path);
+        await TestSeed.RunAsync(async random =>
+        {
+            await using (var file = RawFileNode.Open("file", path, readOnly: false))
+            {
+                await using var node = await Qcow2Node.OpenAsync("a", file, new Qcow2OpenOptions(), Token);
+                var read = new byte[node.Length];
+                await node.ReadAsync(0, read, Token);
+                Assert.Equal(expected, read);
+                await ChangeAtRandom(node, expected, random, 40);
+            }
+
+            await Tool.RunOkAsync("qemu-img", "check", path);
+            Assert.Equal(expected, await ReadRaw(path));
+        });
+    }
+
+    [Theory]
+    [InlineData("65536")]
+    [InlineData("512")]
+    public async Task InternalSnapshotsAreNotHarmed(string clusterSize)
+    {
+        SkipWithout("qemu-img", "qemu-io");
+        var path = _directory.File("snapshots.qcow2");
+        await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", "-o", $"cluster_size={clusterSize}", path, "8M");
+        await Tool.RunOkAsync("qemu-io", "-f", "qcow2", "-c", "write -P 1 0 3M", "-c", "write -z 1M 64k", path);
+        var atSnapshot = await ReadRaw(path);
+        await Tool.RunOkAsync("qemu-img", "snapshot", "-c", "one", path);
+        await Tool.RunOkAsync("qemu-io", "-f", "qcow2", "-c", "write -P 2 2M 2M", path);
+        var expected = await ReadRaw(path);
+        await TestSeed.RunAsync(async random =>
+        {
+            await using (var file = RawFileNode.Open("file", path, readOnly: false))
+            {
+                await using var node = await Qcow2Node.OpenAsync("a", file, new Qcow2OpenOptions(), Token);
+                await ChangeAtRandom(node, expected, random, 40);
+            }
+
+            await Tool.RunOkAsync("qemu-img", "check", path);
+            Assert.Equal(expected, await ReadRaw(path));
+            await Tool.RunOkAsync("qemu-img", "snapshot", "-a", "one", path);
+            Assert.Equal(atSnapshot, await ReadRaw(path));
+        });
+    }
+
+    [Fact]
+    public async Task OverlaysOverQemusImagesAgree()
+    {
+        SkipWithout("qemu-img", "qemu-io");
+        var path = _directory.File("top.qcow2");
+        await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", _directory.File("base.qcow2"), "5M");
+        await Tool.RunOkAsync("qemu-io", "-f", "qcow2", "-c", "write -P 1 100k 3M", _directory.File("base.qcow2"));
+        await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", path, "8M");
+        var expected = await ReadRaw(path);
+        await TestSeed.RunAsync(async random =>
+        {
+            await using (var chain = await Qcow2Chain.OpenAsync(path, new Qcow2ChainOptions(), Token))
+            {
+                await ChangeAtRandom(chain.Top, expected, random, 40);
+
+                // A bitmap moves the extensions of a header that QEMU laid out: the backing name must survive.
+                chain.Top.Bitmaps.Add(new DirtyBitmap("b", chain.Top.Length) { IsPersistent = true });
+            }
+
+            await Tool.RunOkAsync("qemu-img", "check", path);
+            Assert.Equal(expected, await ReadRaw(path));
+            var info = await Tool.RunOkAsync("qemu-img", "info", path);
+            Assert.Contains("backing file: base.qcow2", info, StringComparison.Ordinal);
+            Assert.Contains("name: b", info, StringComparison.Ordinal);
         });
     }
 
