@@ -26,6 +26,9 @@ internal sealed class RecordingFile : BlockNode
     /// <summary>Whether requests really suspend, so that the callers' slow paths run.</summary>
     public bool IsAsynchronous { get; init; }
 
+    /// <summary>Whether a discard does nothing, so that freed clusters keep what they held.</summary>
+    public bool IgnoresDiscards { get; init; }
+
     /// <summary>Fails the write of this number, counted from now, when not negative.</summary>
     public int FailWriteIn { get; set; } = -1;
 
@@ -77,7 +80,11 @@ internal sealed class RecordingFile : BlockNode
 
     protected override ValueTask DiscardCoreAsync(long offset, long length, CancellationToken cancellationToken)
     {
-        Record(new FileEvent(FileEventKind.Write, offset, new byte[length]), countsAsWrite: false);
+        if (!IgnoresDiscards)
+        {
+            Record(new FileEvent(FileEventKind.Write, offset, new byte[length]), countsAsWrite: false);
+        }
+
         return default;
     }
 
