@@ -44,6 +44,22 @@ internal sealed class NodeInfo(NodeSet nodes)
             info["backing_file"] = NodeFileNames.Show(nodes.Get(backing), nodes);
         }
 
+        // Newer QEMU has this field (BlockDeviceInfo.children): whoever plans over the graph need not guess by file names.
+        if (node.Children.Count > 0)
+        {
+            JsonArray children = [];
+            foreach (var child in node.Children)
+            {
+                children.Add((JsonNode)new JsonObject
+                {
+                    ["child"] = child.Role.ToString().ToLowerInvariant(),
+                    ["node-name"] = child.Node.Name,
+                });
+            }
+
+            info["children"] = children;
+        }
+
         if (node.Bitmaps.Count > 0)
         {
             JsonArray bitmaps = [];

@@ -1,22 +1,29 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Tidemark.Backup.Running;
+using Tidemark.Engine.Daemon;
 using Tidemark.Qmp;
 using Tidemark.Testing;
 
 namespace Tidemark.Backup.Tests.Interop;
 
-/// <summary>A qemu-storage-daemon of the test's own, with qcow2 disks that a guest could write to over NBD.</summary>
+/// <summary>
+/// A storage daemon of the test's own, with qcow2 disks that a guest could write to over NBD: QEMU's, or the embedded
+/// engine with the same options.
+/// </summary>
 internal sealed class RealDaemon : IAsyncDisposable
 {
+    private readonly bool _embedded;
     private readonly string _folder;
     private readonly string[] _disks;
     private readonly bool _nbd;
     private Process? _process;
+    private Task<int>? _engine;
     private int _starts;
 
-    internal RealDaemon(string folder, bool nbd, params string[] disks)
+    internal RealDaemon(string folder, bool embedded, bool nbd, params string[] disks)
     {
+        _embedded = embedded;
         _folder = folder;
         _disks = disks;
         _nbd = nbd;
@@ -63,7 +70,15 @@ internal sealed class RealDaemon : IAsyncDisposable
             }
         }
 
-        _process = Process.Start("qemu-storage-daemon", arguments);
+        if (_embedded)
+        {
+            _engine = StorageDaemon.RunAsync(arguments, TextWriter.Null, Console.Error);
+        }
+        else
+        {
+            _process = Process.Start("qemu-storage-daemon", arguments);
+        }
+
         await using var probe = await OwnMonitorAsync();
     }
 
@@ -104,6 +119,13 @@ internal sealed class RealDaemon : IAsyncDisposable
             {
                 // It may hang up before its reply was read.
             }
+        }
+
+        if (_engine is not null)
+        {
+            Assert.Equal(0, await _engine);
+            _engine = null;
+            return;
         }
 
         await _process!.WaitForExitAsync();
@@ -170,6 +192,10 @@ internal sealed class RealDaemon : IAsyncDisposable
         if (_process is not null)
         {
             await KillAsync();
+        }
+        else if (_engine is not null)
+        {
+            await QuitAsync();
         }
     }
 }
