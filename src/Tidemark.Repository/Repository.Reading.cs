@@ -16,7 +16,8 @@ public sealed partial class Repository
     /// damaged and another one holds the same blob, that one is read.
     /// </summary>
     /// <param name="id">The chunk's id.</param>
-    /// <param name="target">Memory of the chunk's exact length. Lent until completion; undefined after an error.</param>
+    /// <param name="target">Memory of the chunk's exact length. Lent until completion; undefined after an
+    /// error.</param>
     /// <param name="cancellationToken">Cancels.</param>
     /// <exception cref="RepositoryException">It is not in the repository, or damaged everywhere.</exception>
     public ValueTask ReadChunkAsync(BlobId id, Memory<byte> target, CancellationToken cancellationToken = default) =>
@@ -25,9 +26,29 @@ public sealed partial class Repository
     /// <summary>Whether the repository has a chunk of a disk, in its right length and in a pack that was there when the
     /// index was loaded. The chunk is not read.</summary>
     public bool HasChunk(DiskIndex disk, int index) =>
-        _index.TryFind(BlobType.Data, disk[index], out var location) && location.PlaintextLength == disk.LengthOf(index);
+        _index.TryFind(BlobType.Data, disk[index], out var location)
+            && location.PlaintextLength == disk.LengthOf(index);
 
     internal async ValueTask ReadBlobAsync(
+        BlobType type, BlobId id, Memory<byte> target, CancellationToken cancellationToken)
+    {
+        await EnsureIndexAsync(cancellationToken).ConfigureAwait(false);
+        var error = await TryReadBlobAsync(type, id, target, cancellationToken).ConfigureAwait(false);
+
+        // The index in memory may be old: somebody stored the blob after it was loaded, or pruned and moved it.
+        if (error is not null && await RefreshIndexAsync(cancellationToken).ConfigureAwait(false))
+        {
+            error = await TryReadBlobAsync(type, id, target, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (error is not null)
+        {
+            throw new RepositoryException(error.Kind, error.Message, error);
+        }
+    }
+
+    // Tries every place where a blob lies; returns the first error if none of them will do.
+    private async ValueTask<RepositoryException?> TryReadBlobAsync(
         BlobType type, BlobId id, Memory<byte> target, CancellationToken cancellationToken)
     {
         RepositoryException? first = null;
@@ -44,7 +65,7 @@ public sealed partial class Repository
             try
             {
                 await ReadPlaceAsync(id, location, target, cancellationToken).ConfigureAwait(false);
-                return;
+                return null;
             }
             catch (RepositoryException exception)
             {
@@ -52,22 +73,14 @@ public sealed partial class Repository
             }
         }
 
-        if (first is not null)
-        {
-            throw new RepositoryException(first.Kind, first.Message, first);
-        }
-
-        // Somebody else may have stored it after the index was loaded.
-        if (await RefreshIndexAsync(cancellationToken).ConfigureAwait(false) && _index.TryFind(type, id, out _))
-        {
-            await ReadBlobAsync(type, id, target, cancellationToken).ConfigureAwait(false);
-            return;
-        }
-
-        throw new RepositoryException(
-            RepositoryErrorKind.MissingBlob,
-            $"the blob '{id}' is in no index of the repository at '{Location}'; run: restic check");
+        return first ?? MissingBlob(type, id);
     }
+
+    private RepositoryException MissingBlob(BlobType type, BlobId id) => new(
+        RepositoryErrorKind.MissingBlob,
+        $"the {type.ToString().ToLowerInvariant()} blob '{id}' is in no index of the repository at "
+        + $"'{Location}', or its pack "
+        + "is missing; run: restic check");
 
     /// <summary>Reads a whole blob of at most <paramref name="maximumLength"/> bytes.</summary>
     internal async Task<byte[]> ReadWholeBlobAsync(
@@ -79,9 +92,7 @@ public sealed partial class Repository
             await RefreshIndexAsync(cancellationToken).ConfigureAwait(false);
             if (!_index.TryFind(type, id, out location))
             {
-                throw new RepositoryException(
-                    RepositoryErrorKind.MissingBlob,
-                    $"the {type} blob '{id}' is in no index of the repository at '{Location}'; run: restic check");
+                throw MissingBlob(type, id);
             }
         }
 
@@ -106,7 +117,8 @@ public sealed partial class Repository
         }
     }
 
-    /// <summary>Loads what is new in the index; all of it again if index files were removed. False: nothing new.</summary>
+    /// <summary>Loads what is new in the index; all of it again if index files were removed. False: nothing
+    /// new.</summary>
     internal async Task<bool> RefreshIndexAsync(CancellationToken cancellationToken)
     {
         await _indexGate.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -169,7 +181,8 @@ public sealed partial class Repository
         try
         {
             await Backend.GetAsync(
-                BackendFileKind.Pack, location.Pack.ToString(), location.Offset, message.AsMemory(0, length), cancellationToken)
+                BackendFileKind.Pack, location.Pack.ToString(), location.Offset, message.AsMemory(0, length),
+                cancellationToken)
                 .ConfigureAwait(false);
             var wrong = codec.Open(message.AsSpan(0, length), location.IsCompressed, target.Span)
                 ?? (BlobId.Of(target.Span) == id ? null : "its content does not fit its name");
@@ -177,9 +190,17 @@ public sealed partial class Repository
             {
                 throw new RepositoryException(
                     RepositoryErrorKind.Damaged,
-                    $"the blob '{id}' at offset {location.Offset} of {Files.Describe(BackendFileKind.Pack, location.Pack.ToString())} "
+                    $"the blob '{id}' at offset {location.Offset} of "
+                    + $"{Files.Describe(BackendFileKind.Pack, location.Pack.ToString())} "
                     + $"is damaged: {wrong}. Run: restic check --read-data");
             }
+        }
+        catch (RepositoryException exception) when (exception.Kind == RepositoryErrorKind.NotFound)
+        {
+            throw new RepositoryException(
+                RepositoryErrorKind.MissingBlob,
+                $"the blob '{id}' is lost: {Files.Describe(BackendFileKind.Pack, location.Pack.ToString())} is missing",
+                exception);
         }
         finally
         {

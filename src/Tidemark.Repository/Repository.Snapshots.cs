@@ -8,7 +8,8 @@ namespace Tidemark.Repository;
 // Restore points: listing, finding, opening.
 public sealed partial class Repository
 {
-    /// <summary>All snapshots, the oldest first; restic's too. <see cref="Snapshot.IsRestorePoint"/> tells ours.</summary>
+    /// <summary>All snapshots, the oldest first; restic's too. <see cref="Snapshot.IsRestorePoint"/> tells
+    /// ours.</summary>
     /// <exception cref="RepositoryException">One of them is damaged; the message names it.</exception>
     public async Task<IReadOnlyList<Snapshot>> ListSnapshotsAsync(CancellationToken cancellationToken = default)
     {
@@ -95,7 +96,8 @@ public sealed partial class Repository
         return DiskList.Decode(json, $"snapshot {snapshot.Id.ToShortString()}");
     }
 
-    /// <summary>Opens a disk of a restore point: the list of its chunks. The chunks themselves are not looked at.</summary>
+    /// <summary>Opens a disk of a restore point: the list of its chunks. The chunks themselves are not looked
+    /// at.</summary>
     /// <exception cref="RepositoryException">There is no such disk, or its list is damaged.</exception>
     public async Task<DiskIndex> OpenDiskAsync(
         Snapshot snapshot, string disk, CancellationToken cancellationToken = default)
@@ -113,14 +115,16 @@ public sealed partial class Repository
             ? new DiskIndex(stored.Name, stored.Length, stored.ChunkSize, chunks)
             : throw new RepositoryException(
                 RepositoryErrorKind.Damaged,
-                $"disk '{disk}' of snapshot {snapshot.Id.ToShortString()} has {chunks.Length} chunks and {node.Size} bytes, "
+                $"disk '{disk}' of snapshot {snapshot.Id.ToShortString()} has {chunks.Length} chunks and "
+                + $"{node.Size} bytes, "
                 + $"not {count} chunks and {stored.Length} bytes: another program changed the snapshot");
     }
 
     /// <summary>Reads a small file of a snapshot whole.</summary>
     /// <param name="snapshot">Any snapshot, restic's too.</param>
     /// <param name="path">
-    /// A name in the VM's directory (<c>tidemark.json</c>), or a path from the snapshot's root that begins with a slash.
+    /// A name in the VM's directory (<c>tidemark.json</c>), or a path from the snapshot's root that begins with a
+    /// slash.
     /// </param>
     /// <param name="cancellationToken">Cancels.</param>
     /// <exception cref="RepositoryException">There is no such file, or it is longer than
@@ -180,7 +184,8 @@ public sealed partial class Repository
         var tree = snapshot.Tree;
         for (var depth = 0; depth < names.Length; depth++)
         {
-            var json = await ReadWholeBlobAsync(BlobType.Tree, tree, RepositoryLimits.MaximumTreeLength, cancellationToken)
+            var json =
+                await ReadWholeBlobAsync(BlobType.Tree, tree, RepositoryLimits.MaximumTreeLength, cancellationToken)
                 .ConfigureAwait(false);
             var wanted = names[depth];
             var isLast = depth == names.Length - 1;

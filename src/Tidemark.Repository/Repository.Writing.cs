@@ -16,8 +16,8 @@ public sealed partial class Repository
     /// <remarks>
     /// <para>1. A non-exclusive lock, so that nobody prunes meanwhile.</para>
     /// <para>2. The index, after the lock: what a prune removed before is not in it.</para>
-    /// <para>3. All packs are listed. Blobs of packs that are missing or cut off count as unknown: they are stored again,
-    /// never referred to. Each such pack is a <see cref="SnapshotWriter.Warnings">warning</see>.</para>
+    /// <para>3. All packs are listed. Blobs of packs that are missing or cut off count as unknown: they are stored
+    /// again, never referred to. Each such pack is a <see cref="SnapshotWriter.Warnings">warning</see>.</para>
     /// <para>4. If nobody else holds a lock: packs that no index file names were left by a run that was interrupted.
     /// They are read, checked, and entered in an index file, so that their blobs are not stored again.</para>
     /// </remarks>
@@ -32,7 +32,8 @@ public sealed partial class Repository
             var warnings = new List<string>();
             await RefreshIndexAsync(cancellationToken).ConfigureAwait(false);
             await CheckPacksAsync(held, warnings, cancellationToken).ConfigureAwait(false);
-            var blobs = new BlobWriter(Backend, Files, Index, Codecs, Options.TimeProvider, Math.Max(1, Options.Encoders));
+            var blobs =
+                new BlobWriter(Backend, Files, Index, Codecs, Options.TimeProvider, Math.Max(1, Options.Encoders));
             return new SnapshotWriter(this, held, blobs, warnings);
         }
         catch
@@ -54,7 +55,8 @@ public sealed partial class Repository
         foreach (var pack in index.SetExistingPacks(lengths))
         {
             warnings.Add(
-                $"{Files.Describe(BackendFileKind.Pack, pack.ToString())} is missing or cut off: what it held is stored again "
+                $"{Files.Describe(BackendFileKind.Pack, pack.ToString())} is missing or cut off: what it held "
+                + "is stored again "
                 + "where this run reads it; older restore points may be damaged. Run: restic check");
         }
 
@@ -67,7 +69,8 @@ public sealed partial class Repository
     }
 
     private async Task AdoptAsync(
-        List<KeyValuePair<BlobId, long>> orphans, BlobIndex index, List<string> warnings, CancellationToken cancellationToken)
+        List<KeyValuePair<BlobId, long>> orphans, BlobIndex index, List<string> warnings,
+        CancellationToken cancellationToken)
     {
         foreach (var group in orphans.Chunk(RepositoryLimits.MaximumPacksPerIndex))
         {
@@ -86,7 +89,8 @@ public sealed partial class Repository
 
             if (adopted.Count > 0)
             {
-                await Files.PutJsonAsync(BackendFileKind.Index, IndexFile.Encode(adopted), cancellationToken).ConfigureAwait(false);
+                await Files.PutJsonAsync(BackendFileKind.Index, IndexFile.Encode(adopted), cancellationToken)
+                    .ConfigureAwait(false);
                 adopted.ForEach(pack => index.Add(pack.Pack, pack.Entries));
             }
         }
@@ -97,7 +101,8 @@ public sealed partial class Repository
     {
         var where = Files.Describe(BackendFileKind.Pack, pack.ToString());
         var content = await Files.GetWholeAsync(
-            BackendFileKind.Pack, pack.ToString(), RepositoryLimits.MaximumAdoptedPack, cancellationToken).ConfigureAwait(false);
+            BackendFileKind.Pack, pack.ToString(), RepositoryLimits.MaximumAdoptedPack, cancellationToken)
+                .ConfigureAwait(false);
         if (length < PackHeader.TrailerLength || BlobId.Of(content) != pack)
         {
             throw new RepositoryException(

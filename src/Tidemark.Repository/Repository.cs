@@ -61,10 +61,19 @@ public sealed partial class Repository : IAsyncDisposable
     {
         options ??= new RepositoryOptions();
         CheckPassword(password);
-        if (await backend.GetLengthAsync(BackendFileKind.Config, "config", cancellationToken).ConfigureAwait(false) is not null
-            || (await backend.ListAsync(BackendFileKind.Key, cancellationToken).ConfigureAwait(false)).Count > 0)
+        if (await backend.GetLengthAsync(BackendFileKind.Config, "config", cancellationToken)
+            .ConfigureAwait(false) is not null)
         {
             throw AlreadyExists(backend);
+        }
+
+        if ((await backend.ListAsync(BackendFileKind.Key, cancellationToken).ConfigureAwait(false)).Count > 0)
+        {
+            throw new RepositoryException(
+                RepositoryErrorKind.AlreadyExists,
+                $"'{backend.Location}' has key files but no config: a repository lost its config, or its creation was "
+                + "interrupted. Nothing was changed; restore the config, or remove the directory if it holds "
+                + "nothing of value");
         }
 
         await backend.CreateAsync(cancellationToken).ConfigureAwait(false);
@@ -97,7 +106,8 @@ public sealed partial class Repository : IAsyncDisposable
     /// <summary>Opens a repository.</summary>
     /// <exception cref="RepositoryException">
     /// There is none (<see cref="RepositoryErrorKind.NotFound"/>), no key opens with this password
-    /// (<see cref="RepositoryErrorKind.WrongPassword"/>), a key or the config is damaged, or the version is another one.
+    /// (<see cref="RepositoryErrorKind.WrongPassword"/>), a key or the config is damaged, or the version is another
+    /// one.
     /// </exception>
     public static async Task<Repository> OpenAsync(
         IBackend backend,
@@ -107,9 +117,11 @@ public sealed partial class Repository : IAsyncDisposable
     {
         options ??= new RepositoryOptions();
         CheckPassword(password);
-        var length = await backend.GetLengthAsync(BackendFileKind.Config, "config", cancellationToken).ConfigureAwait(false)
+        var length = await backend.GetLengthAsync(BackendFileKind.Config, "config", cancellationToken)
+            .ConfigureAwait(false)
             ?? throw new RepositoryException(
-                RepositoryErrorKind.NotFound, $"there is no repository at '{backend.Location}': it has no file 'config'");
+                RepositoryErrorKind.NotFound,
+                $"there is no repository at '{backend.Location}': it has no file 'config'");
         var where = $"the config of the repository at '{backend.Location}'";
         if (length is < BlobCipher.Overhead or > RepositoryLimits.MaximumKeyFileLength)
         {
@@ -125,7 +137,8 @@ public sealed partial class Repository : IAsyncDisposable
         {
             throw new RepositoryException(
                 RepositoryErrorKind.Damaged,
-                $"{where} is damaged: its authentication code is wrong. Restore the file from a copy of the repository");
+                $"{where} is damaged: its authentication code is wrong. Restore the file from a copy of the "
+                + "repository");
         }
 
         return new Repository(backend, RepositoryConfig.Decode(json, backend.Location), key, options);
@@ -150,7 +163,7 @@ public sealed partial class Repository : IAsyncDisposable
     {
         var names = await backend.ListAsync(BackendFileKind.Key, cancellationToken).ConfigureAwait(false);
         RepositoryException? damaged = null;
-        foreach (var file in names.OrderBy(static file => file.Name, StringComparer.Ordinal).Take(RepositoryLimits.MaximumKeys))
+        foreach (var file in names.OrderBy(static file => file.Name).Take(RepositoryLimits.MaximumKeys))
         {
             var where = $"the key file '{file.Name}' of the repository at '{backend.Location}'";
             try
@@ -161,7 +174,8 @@ public sealed partial class Repository : IAsyncDisposable
                 }
 
                 var content = new byte[file.Length];
-                await backend.GetAsync(BackendFileKind.Key, file.Name, 0, content, cancellationToken).ConfigureAwait(false);
+                await backend.GetAsync(BackendFileKind.Key, file.Name, 0, content, cancellationToken)
+                    .ConfigureAwait(false);
                 if (BlobId.Of(content).ToString() != file.Name)
                 {
                     throw new RepositoryException(
@@ -182,7 +196,8 @@ public sealed partial class Repository : IAsyncDisposable
         throw damaged is not null
             ? new RepositoryException(
                 damaged.Kind,
-                $"{damaged.Message}; no other key opens with this password. Restore the file from a copy of the repository",
+                $"{damaged.Message}; no other key opens with this password. Restore the file from a copy of the "
+                + "repository",
                 damaged)
             : names.Count == 0
                 ? new RepositoryException(
@@ -201,5 +216,6 @@ public sealed partial class Repository : IAsyncDisposable
     }
 
     private static RepositoryException AlreadyExists(IBackend backend) => new(
-        RepositoryErrorKind.AlreadyExists, $"there is a repository at '{backend.Location}' already; nothing was changed");
+        RepositoryErrorKind.AlreadyExists,
+        $"there is a repository at '{backend.Location}' already; nothing was changed");
 }

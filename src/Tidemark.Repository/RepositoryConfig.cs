@@ -51,14 +51,16 @@ internal sealed record RepositoryConfig(int Version, string Id, ulong ChunkerPol
             when (exception is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             throw new RepositoryException(
-                RepositoryErrorKind.Damaged, $"the config of the repository at '{location}' is damaged: {exception.Message}");
+                RepositoryErrorKind.Damaged,
+                $"the config of the repository at '{location}' is damaged: {exception.Message}");
         }
 
         return config.Version == SupportedVersion
             ? config
             : throw new RepositoryException(
                 RepositoryErrorKind.NotSupported,
-                $"the repository at '{location}' has format version {config.Version}; only {SupportedVersion} is supported"
+                $"the repository at '{location}' has format version {config.Version}; only {SupportedVersion} "
+                + "is supported"
                 + (config.Version == 1 ? ". Run: restic migrate upgrade_repo_v2" : ""));
     }
 }

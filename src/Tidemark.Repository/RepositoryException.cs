@@ -1,6 +1,7 @@
 namespace Tidemark.Repository;
 
-/// <summary>The one exception of the repository: a kind to switch on, and a message that says what, where, what to do.</summary>
+/// <summary>The one exception of the repository: a kind to switch on, and a message that says what, where, what to
+/// do.</summary>
 public sealed class RepositoryException : Exception
 {
     /// <summary>Creates an error.</summary>

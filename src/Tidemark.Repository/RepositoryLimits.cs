@@ -18,7 +18,8 @@ public static class RepositoryLimits
     /// <summary>The most disks of one restore point.</summary>
     public const int MaximumDisks = 256;
 
-    /// <summary>The longest small file (tidemark.json, a definition) of a restore point, and of a file read whole.</summary>
+    /// <summary>The longest small file (tidemark.json, a definition) of a restore point, and of a file read
+    /// whole.</summary>
     public const int MaximumSmallFile = 64 << 20;
 
     /// <summary>The longest tree (a directory as JSON, all chunk ids of all its disks in it).</summary>
@@ -42,7 +43,8 @@ public static class RepositoryLimits
     /// <summary>The longest header of a pack, as restic has it.</summary>
     public const int MaximumPackHeaderLength = 16 << 20;
 
-    /// <summary>The longest pack that is read whole to be entered in an index: one that holds the longest tree.</summary>
+    /// <summary>The longest pack that is read whole to be entered in an index: one that holds the longest
+    /// tree.</summary>
     public const int MaximumAdoptedPack = MaximumTreeLength + (16 << 20);
 
     /// <summary>The most packs of one run that are open or being stored at a time; bounds memory.</summary>

@@ -22,7 +22,7 @@ internal sealed class TestRepository : IAsyncDisposable
 
     private static readonly DateTimeOffset s_start = new(2026, 1, 2, 3, 4, 5, TimeSpan.Zero);
 
-    private readonly TemporaryDirectory _directory = new();
+    private readonly TemporaryDirectory _directory = new(inMemory: true);
     private int _snapshots;
 
     private TestRepository() => Backend = new LocalBackend(Path);

@@ -3,7 +3,17 @@ namespace Tidemark.Testing;
 /// <summary>A directory of a test's own, removed with everything in it at disposal.</summary>
 public sealed class TemporaryDirectory : IDisposable
 {
-    public TemporaryDirectory() => Path = Directory.CreateTempSubdirectory("tidemark-test-").FullName;
+    private const string SharedMemory = "/dev/shm";
+    private const long NeededMemory = 2L << 30;
+
+    /// <summary>Creates a directory.</summary>
+    /// <param name="inMemory">
+    /// In memory if the machine has room there: for tests that sync so many files that a disk would make them slow.
+    /// </param>
+    public TemporaryDirectory(bool inMemory = false) =>
+        Path = inMemory && Directory.Exists(SharedMemory) && new DriveInfo(SharedMemory).AvailableFreeSpace > NeededMemory
+            ? Directory.CreateDirectory($"{SharedMemory}/tidemark-test-{Guid.NewGuid():N}").FullName
+            : Directory.CreateTempSubdirectory("tidemark-test-").FullName;
 
     public string Path { get; }
 

@@ -26,7 +26,8 @@ public interface IBackend
     /// <summary>The length of a file in bytes, or null when there is none of that name.</summary>
     ValueTask<long?> GetLengthAsync(BackendFileKind kind, string name, CancellationToken cancellationToken = default);
 
-    /// <summary>Fills <paramref name="target"/> with the file's bytes from <paramref name="offset"/>, or fails.</summary>
+    /// <summary>Fills <paramref name="target"/> with the file's bytes from <paramref name="offset"/>, or
+    /// fails.</summary>
     ValueTask GetAsync(
         BackendFileKind kind,
         string name,

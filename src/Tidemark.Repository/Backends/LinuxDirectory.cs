@@ -2,7 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace Tidemark.Repository.Backends;
 
-/// <summary>The Linux system calls that durable, exclusive creation of a file needs and the runtime does not offer.</summary>
+/// <summary>The Linux system calls that durable, exclusive creation of a file needs and the runtime does not
+/// offer.</summary>
 internal static partial class LinuxDirectory
 {
     private const int ReadOnlyDirectory = 0x10000 | 0x80000; // O_DIRECTORY | O_CLOEXEC
@@ -81,7 +82,8 @@ internal static partial class LinuxDirectory
     private static partial int Fsync(int descriptor);
 
     [LibraryImport("libc", EntryPoint = "renameat2", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int Rename(int sourceDirectory, string source, int targetDirectory, string target, uint flags);
+    private static partial int Rename(int sourceDirectory, string source, int targetDirectory, string target,
+        uint flags);
 
     [LibraryImport("libc", EntryPoint = "link", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Link(string source, string target);

@@ -13,10 +13,12 @@ namespace Tidemark.Repository.Backends;
 // A crash before 3 leaves a temporary file, which no listing shows and RemoveLeftovers removes. After 3 the file is
 // whole. Any error removes the temporary file.
 
-/// <summary>A repository in a local directory, in restic's default layout (doc/design.rst, "Repository Layout").</summary>
+/// <summary>A repository in a local directory, in restic's default layout (doc/design.rst, "Repository
+/// Layout").</summary>
 public sealed class LocalBackend : IBackend
 {
-    private const UnixFileMode DirectoryMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+    private const UnixFileMode DirectoryMode =
+        UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
     private const string TemporaryMark = "-tmp-";
 
     private readonly string _path;
@@ -95,7 +97,8 @@ public sealed class LocalBackend : IBackend
         var rest = target.Span;
         try
         {
-            using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var file =
+                File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             while (!rest.IsEmpty)
             {
                 var count = RandomAccess.Read(file, rest, offset);
@@ -308,7 +311,9 @@ public sealed class LocalBackend : IBackend
     private IEnumerable<string> FoldersOf(BackendFileKind kind)
     {
         var folder = Path.Combine(_path, FolderName(kind));
-        return kind != BackendFileKind.Pack ? [folder] : Directory.Exists(folder) ? Directory.EnumerateDirectories(folder) : [];
+        return kind != BackendFileKind.Pack ? [folder]
+            : Directory.Exists(folder) ? Directory.EnumerateDirectories(folder)
+            : [];
     }
 
     private IEnumerable<string> Folders()

@@ -69,7 +69,8 @@ internal sealed class BlobCodec : IDisposable
         }
     }
 
-    /// <summary>Compresses a whole file's content behind its version byte (doc/design.rst, "Unpacked Data Format").</summary>
+    /// <summary>Compresses a whole file's content behind its version byte (doc/design.rst, "Unpacked Data
+    /// Format").</summary>
     internal byte[] SealFile(ReadOnlySpan<byte> json)
     {
         var bound = Compressor.GetCompressBound(json.Length) + 1;
@@ -140,7 +141,8 @@ internal sealed class BlobCodec : IDisposable
 
     private const byte UnpackedVersion = 2;
 
-    // A frame need not say how long its content is (Go's encoder leaves it out of short ones), so it is read as a stream.
+    // A frame need not say how long its content is (Go's encoder leaves it out of short ones), so it is read as a
+    // stream.
     private static ReadOnlyMemory<byte> Decompress(byte[] compressed, string where)
     {
         var target = new ArrayBufferWriter<byte>(Math.Max(1024, 4 * compressed.Length));
@@ -161,7 +163,8 @@ internal sealed class BlobCodec : IDisposable
         catch (Exception exception) when (exception is ZstdException or IOException)
         {
             throw new RepositoryException(
-                RepositoryErrorKind.Damaged, $"{where} is damaged: it cannot be decompressed ({exception.Message})", exception);
+                RepositoryErrorKind.Damaged, $"{where} is damaged: it cannot be decompressed ({exception.Message})",
+                exception);
         }
 
         return target.WrittenMemory;

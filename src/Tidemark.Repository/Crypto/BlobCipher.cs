@@ -13,7 +13,8 @@ namespace Tidemark.Repository.Crypto;
 // The runtime has AES but no counter mode: blocks of counters are encrypted as ECB, 32 KiB at a time, and XORed with
 // vectors. The key stream and the XOR then cost less than Poly1305 does.
 
-/// <summary>Seals and opens messages with one key. For one thread at a time; see <see cref="Blobs.BlobCodecPool"/>.</summary>
+/// <summary>Seals and opens messages with one key. For one thread at a time; see <see
+/// cref="Blobs.BlobCodecPool"/>.</summary>
 internal sealed class BlobCipher : IDisposable
 {
     internal const int NonceLength = 16;
@@ -49,12 +50,14 @@ internal sealed class BlobCipher : IDisposable
         SealWithNonce(plaintext, target);
     }
 
-    /// <summary>Seals under the nonce that already stands in <paramref name="target"/>. Only for known answers.</summary>
+    /// <summary>Seals under the nonce that already stands in <paramref name="target"/>. Only for known
+    /// answers.</summary>
     internal void SealWithNonce(ReadOnlySpan<byte> plaintext, Span<byte> target)
     {
         if (target.Length != plaintext.Length + Overhead)
         {
-            throw new ArgumentException($"the target has {target.Length} bytes, {plaintext.Length + Overhead} are needed");
+            throw new ArgumentException(
+                $"the target has {target.Length} bytes, {plaintext.Length + Overhead} are needed");
         }
 
         var nonce = target[..NonceLength];
@@ -68,7 +71,8 @@ internal sealed class BlobCipher : IDisposable
     /// sealed with another key.
     /// </summary>
     /// <param name="message">The sealed message.</param>
-    /// <param name="plaintext">Exactly <see cref="Overhead"/> bytes shorter; may be the ciphertext's own memory.</param>
+    /// <param name="plaintext">Exactly <see cref="Overhead"/> bytes shorter; may be the ciphertext's own
+    /// memory.</param>
     internal bool TryOpen(ReadOnlySpan<byte> message, Span<byte> plaintext)
     {
         if (message.Length < Overhead || plaintext.Length != message.Length - Overhead)

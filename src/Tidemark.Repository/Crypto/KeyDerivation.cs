@@ -22,7 +22,8 @@ public sealed record KeyDerivation(int N, int R, int P)
         if (!sane || 128L * N * R > RepositoryLimits.MaximumKeyDerivationMemory)
         {
             throw new RepositoryException(
-                RepositoryErrorKind.Damaged, $"{where} asks for scrypt with N={N}, r={R}, p={P}, which is out of bounds");
+                RepositoryErrorKind.Damaged,
+                $"{where} asks for scrypt with N={N}, r={R}, p={P}, which is out of bounds");
         }
 
         var secret = Encoding.UTF8.GetBytes(password);

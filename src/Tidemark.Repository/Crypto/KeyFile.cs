@@ -44,7 +44,8 @@ internal static class KeyFile
     }
 
     /// <summary>Opens a key file. Null: the file is in order, but the password is another one.</summary>
-    /// <exception cref="RepositoryException">The file is no key file, or uses a derivation other than scrypt.</exception>
+    /// <exception cref="RepositoryException">The file is no key file, or uses a derivation other than
+    /// scrypt.</exception>
     internal static RepositoryKey? TryOpen(ReadOnlyMemory<byte> content, string password, string where)
     {
         try
@@ -55,7 +56,8 @@ internal static class KeyFile
             if (method != "scrypt")
             {
                 throw new RepositoryException(
-                    RepositoryErrorKind.NotSupported, $"{where} uses the key derivation '{method}'; only scrypt is supported");
+                    RepositoryErrorKind.NotSupported,
+                    $"{where} uses the key derivation '{method}'; only scrypt is supported");
             }
 
             var derivation = new KeyDerivation(

@@ -58,7 +58,8 @@ public sealed class DiskIndex
     public static int ChunkCountOf(long length, int chunkSize) => checked((int)((length + chunkSize - 1) / chunkSize));
 
     /// <summary>The id of a chunk of zeroes: the one well-known blob of that length.</summary>
-    public static BlobId ZeroId(int length) => s_zeroIds.GetOrAdd(length, static length => BlobId.Of(new byte[length]));
+    public static BlobId ZeroId(int length) =>
+        s_zeroIds.GetOrAdd(length, static length => BlobId.Of(new byte[length]));
 
     internal static int LengthOf(int index, long length, int chunkSize) =>
         (int)Math.Min(chunkSize, length - (long)index * chunkSize);
@@ -79,7 +80,8 @@ public sealed class DiskIndex
         {
             throw new RepositoryException(
                 RepositoryErrorKind.NotSupported,
-                $"disk '{name}': a length of {length} bytes is more than {RepositoryLimits.MaximumDiskChunks} chunks of "
+                $"disk '{name}': a length of {length} bytes is more than {RepositoryLimits.MaximumDiskChunks} "
+                + "chunks of "
                 + $"{chunkSize} bytes; use larger chunks");
         }
     }

@@ -6,6 +6,7 @@ namespace Tidemark.Repository.Disks;
 /// <param name="Zero">Chunks of zeroes.</param>
 /// <param name="Inherited">Chunks that were not read: the parent's id stands.</param>
 /// <param name="Undecided">Chunks of which nothing was said yet.</param>
-/// <param name="BytesStored">Bytes that this disk's chunks added to packs, compressed and sealed, rewrites included.</param>
+/// <param name="BytesStored">Bytes that this disk's chunks added to packs, compressed and sealed, rewrites
+/// included.</param>
 public readonly record struct DiskWriteCounters(
     int New, int Known, int Zero, int Inherited, int Undecided, long BytesStored);

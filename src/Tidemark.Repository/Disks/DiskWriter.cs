@@ -184,7 +184,8 @@ public sealed class DiskWriter
     /// Says that a chunk is unchanged since the parent; its id stands. Whoever calls this answers for it.
     /// </summary>
     /// <exception cref="RepositoryException">
-    /// It cannot be inherited (<see cref="CanInherit"/>; a lost blob is <see cref="RepositoryErrorKind.MissingBlob"/>), or
+    /// It cannot be inherited (<see cref="CanInherit"/>; a lost blob is <see
+    /// cref="RepositoryErrorKind.MissingBlob"/>), or
     /// was put before.
     /// </exception>
     public void Inherit(int index)
@@ -222,7 +223,8 @@ public sealed class DiskWriter
         }
     }
 
-    /// <summary>Reads a chunk as it was last decided, stored or not; for a writer that must change a part of one.</summary>
+    /// <summary>Reads a chunk as it was last decided, stored or not; for a writer that must change a part of
+    /// one.</summary>
     /// <param name="index">The chunk; something must have been decided of it.</param>
     /// <param name="target">Memory of the chunk's exact length.</param>
     /// <param name="cancellationToken">Cancels.</param>
@@ -236,7 +238,8 @@ public sealed class DiskWriter
             if (_states[CheckIndex(index)] is ChunkState.Undecided or ChunkState.Pending)
             {
                 throw new RepositoryException(
-                    RepositoryErrorKind.Incomplete, $"chunk {index} of disk '{Name}' cannot be read: it was not decided");
+                    RepositoryErrorKind.Incomplete,
+                    $"chunk {index} of disk '{Name}' cannot be read: it was not decided");
             }
 
             if (_states[index] == ChunkState.Zero)

@@ -49,7 +49,8 @@ internal static class IndexFile
         return buffer.WrittenMemory;
     }
 
-    /// <summary>Reads the JSON and calls <paramref name="add"/> for each pack; the list of entries is used again.</summary>
+    /// <summary>Reads the JSON and calls <paramref name="add"/> for each pack; the list of entries is used
+    /// again.</summary>
     /// <exception cref="RepositoryException">It is not what an index file must be.</exception>
     internal static void Decode(ReadOnlySpan<byte> json, string where, Action<BlobId, List<PackEntry>> add)
     {

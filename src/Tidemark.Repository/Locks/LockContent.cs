@@ -52,7 +52,8 @@ internal sealed record LockContent(
         {
             throw new RepositoryException(
                 RepositoryErrorKind.Damaged,
-                $"{where} is damaged ({exception.Message}); if nothing uses the repository, run: restic unlock --remove-all",
+                $"{where} is damaged ({exception.Message}); if nothing uses the repository, run: restic unlock "
+                + "--remove-all",
                 exception);
         }
     }

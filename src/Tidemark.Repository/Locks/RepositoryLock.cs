@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Tidemark.Repository.Backends;
 using Tidemark.Repository.Packs;
 
@@ -9,6 +10,9 @@ namespace Tidemark.Repository.Locks;
 // A lock is held by being young: it is written anew every five minutes, and one of thirty minutes counts for nothing.
 // So a holder that could not refresh for 25 minutes must stop, and so must one whose file was removed by somebody else:
 // a prune may have deleted what it relies on. EnsureHeldAsync says so, and is asked before every commit.
+//
+// restic finds out whether a lock's process is alive by sending it SIGHUP, which would end us; so, like restic, we
+// ignore SIGHUP while we hold a lock.
 
 /// <summary>A non-exclusive lock on a repository, held until disposal. While it stands, nobody prunes.</summary>
 public sealed class RepositoryLock : IAsyncDisposable
@@ -21,6 +25,7 @@ public sealed class RepositoryLock : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _gate = new(1);
+    private readonly PosixSignalRegistration _hangUp;
     private readonly Task _refreshing;
 
     // Guarded by _gate.
@@ -28,7 +33,13 @@ public sealed class RepositoryLock : IAsyncDisposable
     private DateTimeOffset _since;
 
     private RepositoryLock(
-        IBackend backend, FileStore files, TimeProvider time, string name, DateTimeOffset since, bool isAlone)
+        IBackend backend,
+        FileStore files,
+        TimeProvider time,
+        PosixSignalRegistration hangUp,
+        string name,
+        DateTimeOffset since,
+        bool isAlone)
     {
         _backend = backend;
         _files = files;
@@ -36,6 +47,7 @@ public sealed class RepositoryLock : IAsyncDisposable
         _name = name;
         _since = since;
         IsAlone = isAlone;
+        _hangUp = hangUp;
         _refreshing = RunRefreshAsync();
     }
 
@@ -49,7 +61,8 @@ public sealed class RepositoryLock : IAsyncDisposable
         await _gate.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            var length = await _backend.GetLengthAsync(BackendFileKind.Lock, _name, cancellationToken).ConfigureAwait(false);
+            var length = await _backend.GetLengthAsync(BackendFileKind.Lock, _name, cancellationToken)
+                .ConfigureAwait(false);
             if (length is null || _time.GetUtcNow() - _since > s_lostAfter)
             {
                 throw new RepositoryException(
@@ -72,17 +85,20 @@ public sealed class RepositoryLock : IAsyncDisposable
     {
         var time = options.TimeProvider;
         await CheckOthersAsync(backend, files, time, null, cancellationToken).ConfigureAwait(false);
-        var since = time.GetUtcNow();
-        var name = await WriteAsync(files, since, cancellationToken).ConfigureAwait(false);
+        var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, static context => context.Cancel = true);
+        string? name = null;
         try
         {
+            var since = time.GetUtcNow();
+            name = await WriteAsync(files, since, cancellationToken).ConfigureAwait(false);
             await Task.Delay(options.LockSettleTime, time, cancellationToken).ConfigureAwait(false);
             var others = await CheckOthersAsync(backend, files, time, name, cancellationToken).ConfigureAwait(false);
-            return new RepositoryLock(backend, files, time, name, since, others == 0);
+            return new RepositoryLock(backend, files, time, hangUp, name, since, others == 0);
         }
         catch
         {
-            await backend.DeleteAsync(BackendFileKind.Lock, name, CancellationToken.None).ConfigureAwait(false);
+            await RemoveAsync(backend, name).ConfigureAwait(false);
+            hangUp.Dispose();
             throw;
         }
     }
@@ -92,15 +108,8 @@ public sealed class RepositoryLock : IAsyncDisposable
     {
         await _stop.CancelAsync().ConfigureAwait(false);
         await _refreshing.ConfigureAwait(false);
-        try
-        {
-            await _backend.DeleteAsync(BackendFileKind.Lock, _name, CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (RepositoryException)
-        {
-            // The storage is gone; the first error, which somebody else reports, says so.
-        }
-
+        await RemoveAsync(_backend, _name).ConfigureAwait(false);
+        _hangUp.Dispose();
         _stop.Dispose();
         _gate.Dispose();
     }
@@ -109,8 +118,24 @@ public sealed class RepositoryLock : IAsyncDisposable
         FileStore files, DateTimeOffset now, CancellationToken cancellationToken)
     {
         var content = new LockContent(now, false, Environment.MachineName, Environment.UserName, Environment.ProcessId);
-        var id = await files.PutJsonAsync(BackendFileKind.Lock, content.Encode(), cancellationToken).ConfigureAwait(false);
+        var id = await files.PutJsonAsync(BackendFileKind.Lock, content.Encode(), cancellationToken)
+            .ConfigureAwait(false);
         return id.ToString();
+    }
+
+    private static async Task RemoveAsync(IBackend backend, string? name)
+    {
+        try
+        {
+            if (name is not null)
+            {
+                await backend.DeleteAsync(BackendFileKind.Lock, name, CancellationToken.None).ConfigureAwait(false);
+            }
+        }
+        catch (RepositoryException)
+        {
+            // The storage is gone; the first error, which somebody else reports, says so. The lock grows stale.
+        }
     }
 
     // Returns how many other locks stand; throws if one excludes us.
@@ -128,7 +153,8 @@ public sealed class RepositoryLock : IAsyncDisposable
             LockContent other;
             try
             {
-                var json = await files.GetJsonAsync(BackendFileKind.Lock, file.Name, cancellationToken).ConfigureAwait(false);
+                var json = await files.GetJsonAsync(BackendFileKind.Lock, file.Name, cancellationToken)
+                    .ConfigureAwait(false);
                 other = LockContent.Decode(json, files.Describe(BackendFileKind.Lock, file.Name));
             }
             catch (RepositoryException exception) when (exception.Kind == RepositoryErrorKind.NotFound)
@@ -148,7 +174,8 @@ public sealed class RepositoryLock : IAsyncDisposable
                 throw new RepositoryException(
                     RepositoryErrorKind.Locked,
                     $"the repository at '{backend.Location}' is locked exclusively by process {other.ProcessId} of "
-                    + $"{other.UserName} on {other.HostName} since {other.Time:u}: a prune may be running. Try again when it "
+                    + $"{other.UserName} on {other.HostName} since {other.Time:u}: a prune may be running. Try "
+                    + "again when it "
                     + "has ended; if it is dead, run: restic unlock");
             }
         }
@@ -182,7 +209,8 @@ public sealed class RepositoryLock : IAsyncDisposable
         try
         {
             // A lock that somebody removed is lost: a new one would hide that there was a gap.
-            if (await _backend.GetLengthAsync(BackendFileKind.Lock, _name, cancellationToken).ConfigureAwait(false) is null)
+            if (await _backend.GetLengthAsync(BackendFileKind.Lock, _name, cancellationToken)
+                .ConfigureAwait(false) is null)
             {
                 return;
             }

@@ -27,7 +27,7 @@ internal sealed partial class BlobWriter
                 ThrowIfFailed();
                 Encode(job, codec);
             }
-#pragma warning disable CA1031 // The top of the thread's loop: whatever went wrong fails the run, and is thrown to its owner.
+#pragma warning disable CA1031 // The top of the thread's loop: whatever went wrong fails the run.
             catch (Exception exception)
             {
                 Fail(exception);
@@ -181,7 +181,8 @@ internal sealed partial class BlobWriter
             await _putGate.WaitAsync(_abort.Token).ConfigureAwait(false);
             try
             {
-                await _backend.PutAsync(BackendFileKind.Pack, id.ToString(), content, _abort.Token).ConfigureAwait(false);
+                await _backend.PutAsync(BackendFileKind.Pack, id.ToString(), content, _abort.Token)
+                    .ConfigureAwait(false);
             }
             finally
             {

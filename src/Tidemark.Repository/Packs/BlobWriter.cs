@@ -112,7 +112,8 @@ internal sealed partial class BlobWriter : IAsyncDisposable
         _queue.Add(job, CancellationToken.None);
     }
 
-    /// <summary>Whether a blob is stored, or is being stored by this run; with its length if that is known yet.</summary>
+    /// <summary>Whether a blob is stored, or is being stored by this run; with its length if that is known
+    /// yet.</summary>
     internal bool TryFind(BlobType type, in BlobId id, out BlobLocation location) =>
         _shared.TryFind(type, id, out location) || _stored.TryFind(type, id, out location);
 
@@ -153,7 +154,8 @@ internal sealed partial class BlobWriter : IAsyncDisposable
             if (wrong is not null || BlobId.Of(target.Span) != id)
             {
                 throw new RepositoryException(
-                    RepositoryErrorKind.Damaged, $"the blob '{id}' was damaged in memory: {wrong ?? "its digest is wrong"}");
+                    RepositoryErrorKind.Damaged,
+                    $"the blob '{id}' was damaged in memory: {wrong ?? "its digest is wrong"}");
             }
         }
         else if (_stored.TryFind(BlobType.Data, id, out var location))

@@ -12,5 +12,6 @@ internal readonly record struct PackEntry(
     BlobType Type, BlobId Id, uint Offset, uint SealedLength, uint UncompressedLength)
 {
     /// <summary>How many bytes the entry takes in a pack's header.</summary>
-    internal int HeaderLength => UncompressedLength == 0 ? PackHeader.PlainEntryLength : PackHeader.CompressedEntryLength;
+    internal int HeaderLength =>
+        UncompressedLength == 0 ? PackHeader.PlainEntryLength : PackHeader.CompressedEntryLength;
 }

@@ -52,7 +52,8 @@ internal static class PackHeader
         BinaryPrimitives.WriteUInt32LittleEndian(target[^TrailerLength..], (uint)(target.Length - TrailerLength));
     }
 
-    /// <summary>The length of the sealed header that a pack's last four bytes name, checked against the pack's.</summary>
+    /// <summary>The length of the sealed header that a pack's last four bytes name, checked against the
+    /// pack's.</summary>
     /// <exception cref="RepositoryException">The pack is damaged.</exception>
     internal static int ReadTrailer(ReadOnlySpan<byte> trailer, long packLength, string where)
     {
@@ -108,9 +109,11 @@ internal static class PackHeader
 
         return offset + sealedHeader.Length + TrailerLength == packLength
             ? entries
-            : throw Damaged($"its blobs end at {offset} and its header has {sealedHeader.Length} bytes: not {packLength}");
+            : throw Damaged(
+                $"its blobs end at {offset} and its header has {sealedHeader.Length} bytes: not {packLength}");
 
         RepositoryException Damaged(string why) =>
-            new(RepositoryErrorKind.Damaged, $"{where} is damaged: {why}; restic check and restic rebuild-index can help");
+            new(RepositoryErrorKind.Damaged,
+                $"{where} is damaged: {why}; restic check and restic rebuild-index can help");
     }
 }

@@ -24,7 +24,8 @@ internal static class EntryName
         {
             throw new RepositoryException(
                 RepositoryErrorKind.Invalid,
-                $"'{name}' cannot be the name of a {what}: it must be a file name of at most {MaximumLength} bytes, without "
+                $"'{name}' cannot be the name of a {what}: it must be a file name of at most {MaximumLength} "
+                + "bytes, without "
                 + "'/', '\"', '\\' and control characters");
         }
     }
@@ -56,7 +57,8 @@ internal static class EntryName
             var digits = quoted[at] switch { 'x' => 2, 'u' => 4, 'U' => 8, _ => 0 };
             if (digits > 0 && at + digits < quoted.Length
                 && uint.TryParse(
-                    quoted.AsSpan(at + 1, digits), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value))
+                    quoted.AsSpan(at + 1, digits), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture,
+                    out var value))
             {
                 bytes.AddRange(digits == 2
                     ? [(byte)value]

@@ -79,7 +79,8 @@ public sealed class SnapshotWriter : IAsyncDisposable
     /// A disk is not complete, a name is refused, something could not be stored, or our lock was lost. Then there is no
     /// restore point.
     /// </exception>
-    public async Task<Snapshot> CommitAsync(SnapshotDescription description, CancellationToken cancellationToken = default)
+    public async Task<Snapshot> CommitAsync(SnapshotDescription description,
+        CancellationToken cancellationToken = default)
     {
         if (_committed)
         {
@@ -108,9 +109,11 @@ public sealed class SnapshotWriter : IAsyncDisposable
 
         nodes.Sort(static (left, right) =>
             Encoding.UTF8.GetBytes(left.Name).AsSpan().SequenceCompareTo(Encoding.UTF8.GetBytes(right.Name)));
-        var directory = await StoreAsync(BlobType.Tree, TreeJson.Encode(nodes, owner), cancellationToken).ConfigureAwait(false);
+        var directory = await StoreAsync(BlobType.Tree, TreeJson.Encode(nodes, owner), cancellationToken)
+            .ConfigureAwait(false);
         var entry = new TreeNode { Name = description.VmName, Type = "dir", Subtree = directory };
-        var root = await StoreAsync(BlobType.Tree, TreeJson.Encode([entry], owner), cancellationToken).ConfigureAwait(false);
+        var root = await StoreAsync(BlobType.Tree, TreeJson.Encode([entry], owner), cancellationToken)
+            .ConfigureAwait(false);
 
         await _blobs.FlushAsync(cancellationToken).ConfigureAwait(false);
         await _lock.EnsureHeldAsync(cancellationToken).ConfigureAwait(false);
@@ -152,7 +155,8 @@ public sealed class SnapshotWriter : IAsyncDisposable
             if (name == DiskList.FileName || disks.Exists(disk => disk.Name + DiskList.FileSuffix == name))
             {
                 throw new RepositoryException(
-                    RepositoryErrorKind.Invalid, $"'{name}' cannot be the name of a file: the restore point has its own");
+                    RepositoryErrorKind.Invalid,
+                    $"'{name}' cannot be the name of a file: the restore point has its own");
             }
 
             if (content.Length > RepositoryLimits.MaximumSmallFile)
@@ -167,7 +171,8 @@ public sealed class SnapshotWriter : IAsyncDisposable
     }
 
     private static string OwnerName() =>
-        Environment.UserName.All(static character => char.IsAsciiLetterOrDigit(character) || character is '-' or '_' or '.')
+        Environment.UserName.All(static character => char.IsAsciiLetterOrDigit(character)
+            || character is '-' or '_' or '.')
             ? Environment.UserName
             : "";
 

@@ -34,7 +34,8 @@ internal static class TreeJson
         {
             throw new RepositoryException(
                 RepositoryErrorKind.NotSupported,
-                $"the list of chunks would take {bound} bytes, more than {RepositoryLimits.MaximumTreeLength}; use larger chunks");
+                $"the list of chunks would take {bound} bytes, more than {RepositoryLimits.MaximumTreeLength}; "
+                + "use larger chunks");
         }
 
         var target = new ArrayBufferWriter<byte>((int)bound);
@@ -168,7 +169,7 @@ internal static class TreeJson
             Type = type ?? throw new FormatException($"the entry '{name}' has no type"),
             Size = size,
             Subtree = subtree,
-            Content = content is null ? null : content.ToArray(),
+            Content = content is null ? default(ReadOnlyMemory<BlobId>?) : content.ToArray(),
         };
     }
 
