@@ -12,7 +12,14 @@ internal static partial class LinuxFile
     internal const int PunchHole = 2;
     internal const int ZeroRange = 16;
 
+    internal const int SeekEnd = 2;
+    internal const int GetOpenFileLock = 36;
+    internal const int SetOpenFileLock = 37;
+
+    internal const int EINTR = 4;
     internal const int ENXIO = 6;
+    internal const int EAGAIN = 11;
+    internal const int EACCES = 13;
     internal const int ENOSPC = 28;
     internal const int EOPNOTSUPP = 95;
 
@@ -24,4 +31,22 @@ internal static partial class LinuxFile
 
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     internal static partial int SyncData(SafeFileHandle file);
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    internal static partial int Control(SafeFileHandle file, int command, ref FileLock description);
+
+    /// <summary>The kernel's <c>struct flock</c> with 64-bit offsets.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct FileLock
+    {
+        internal const short Read = 0;
+        internal const short Write = 1;
+        internal const short Unlock = 2;
+
+        internal short Type;
+        internal short Whence;
+        internal long Offset;
+        internal long Length;
+        internal int ProcessId;
+    }
 }

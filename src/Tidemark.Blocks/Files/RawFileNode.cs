@@ -11,18 +11,20 @@ namespace Tidemark.Blocks.Files;
 public sealed class RawFileNode : BlockNode
 {
     private readonly SafeFileHandle _file;
+    private readonly bool _isLocked;
     private long _length;
     private volatile bool _canSeekData = true;
     private bool _canPunch = true;
     private bool _canZeroRange = true;
 
-    private RawFileNode(string name, string path, SafeFileHandle file, long length, bool readOnly)
+    private RawFileNode(string name, string path, SafeFileHandle file, long length, RawFileOptions options)
         : base(name)
     {
+        _isLocked = options.Locking;
         Path = path;
         _file = file;
         _length = length;
-        IsReadOnly = readOnly;
+        IsReadOnly = options.ReadOnly;
     }
 
     /// <summary>The file's path, as it was given.</summary>
@@ -37,19 +39,51 @@ public sealed class RawFileNode : BlockNode
     /// <inheritdoc/>
     public override bool IsReadOnly { get; }
 
-    /// <summary>Opens an existing file.</summary>
-    /// <exception cref="BlockException">It does not exist, or may not be opened so.</exception>
-    public static RawFileNode Open(string name, string path, bool readOnly)
+    /// <summary>Opens an existing file or block device with QEMU's image locks.</summary>
+    /// <exception cref="BlockException">It does not exist, may not be opened so, or is locked by somebody else.</exception>
+    public static RawFileNode Open(string name, string path, bool readOnly) =>
+        Open(name, path, new RawFileOptions { ReadOnly = readOnly });
+
+    /// <summary>Opens an existing file or block device.</summary>
+    /// <remarks>
+    /// A reader lets others read, but not write or resize (unless <see cref="RawFileOptions.ForceShare"/>): so a backing
+    /// file is shared by any number of readers, and a writer elsewhere is refused. A writer lets others neither read nor
+    /// write.
+    /// </remarks>
+    /// <exception cref="BlockException">It does not exist, may not be opened so, or is locked by somebody else.</exception>
+    public static RawFileNode Open(string name, string path, RawFileOptions options)
     {
+        if (options is { ForceShare: true, ReadOnly: false })
+        {
+            throw new BlockException(BlockErrorKind.Invalid, "force-share=on can only be used with read-only images");
+        }
+
+        if (Directory.Exists(path))
+        {
+            throw new BlockException(BlockErrorKind.Invalid, $"could not open '{path}': it is a directory");
+        }
+
+        SafeFileHandle? file = null;
         try
         {
-            var access = readOnly ? FileAccess.Read : FileAccess.ReadWrite;
-            var file = File.OpenHandle(path, FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
-            return new RawFileNode(name, path, file, RandomAccess.GetLength(file), readOnly);
+            var access = options.ReadOnly ? FileAccess.Read : FileAccess.ReadWrite;
+            file = File.OpenHandle(path, FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
+            if (options.Locking)
+            {
+                Lock(file, path, options);
+            }
+
+            return new RawFileNode(name, path, file, MeasureLength(file, path), options);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
+            file?.Dispose();
             throw BlockException.FromIo(exception, $"open '{path}'");
+        }
+        catch
+        {
+            file?.Dispose();
+            throw;
         }
     }
 
@@ -93,6 +127,11 @@ public sealed class RawFileNode : BlockNode
     /// <inheritdoc/>
     public override ValueTask DisposeAsync()
     {
+        if (_isLocked && !_file.IsClosed)
+        {
+            ImageLock.Release(_file);
+        }
+
         _file.Dispose();
         return default;
     }
@@ -214,6 +253,28 @@ public sealed class RawFileNode : BlockNode
         }
 
         return default;
+    }
+
+    private static void Lock(SafeFileHandle file, string path, RawFileOptions options)
+    {
+        var used = options.ReadOnly
+            ? ImagePermissions.ConsistentRead
+            : ImagePermissions.ConsistentRead | ImagePermissions.Write | ImagePermissions.Resize;
+        var shared = options.ForceShare
+            ? ImagePermissions.All
+            : ImagePermissions.ConsistentRead | ImagePermissions.WriteUnchanged;
+        ImageLock.Acquire(file, path, used, shared);
+    }
+
+    // By the end's offset, not by the file's attributes: those say nothing of a block device.
+    private static long MeasureLength(SafeFileHandle file, string path)
+    {
+        var length = LinuxFile.Seek(file, 0, LinuxFile.SeekEnd);
+        return length >= 0
+            ? length
+            : throw new BlockException(
+                BlockErrorKind.NotSupported,
+                $"could not open '{path}': it has no length ({Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())})");
     }
 
     private const int PunchHoleMode = LinuxFile.PunchHole | LinuxFile.KeepSize;

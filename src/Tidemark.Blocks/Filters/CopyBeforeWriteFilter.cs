@@ -187,6 +187,11 @@ public sealed partial class CopyBeforeWriteFilter : FilterNode
         await File.Node.DiscardAsync(offset, length, cancellationToken).ConfigureAwait(false);
     }
 
+    /// <inheritdoc/>
+    protected override ValueTask ResizeCoreAsync(long length, CancellationToken cancellationToken) =>
+        throw new BlockException(
+            BlockErrorKind.NotSupported, $"cannot resize node '{File.Node.Name}' while filter '{Name}' keeps a snapshot of it");
+
     // Returns when the range may be changed on the disk.
     private ValueTask SaveAsync(long offset, long length, CancellationToken cancellationToken)
     {

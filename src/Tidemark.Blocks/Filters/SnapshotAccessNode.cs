@@ -25,6 +25,15 @@ public sealed class SnapshotAccessNode : BlockNode
     /// <summary>The filter that keeps the snapshot.</summary>
     public CopyBeforeWriteFilter Filter { get; }
 
+    /// <summary>
+    /// Whether the reader may discard what it no longer wants. False makes the node read-only, so that a writable export
+    /// of it is refused.
+    /// </summary>
+    public bool TakesDiscards { get; init; } = true;
+
+    /// <inheritdoc/>
+    public override bool IsReadOnly => !TakesDiscards;
+
     /// <inheritdoc/>
     public override string Driver => "snapshot-access";
 

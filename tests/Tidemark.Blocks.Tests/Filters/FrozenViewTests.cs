@@ -5,7 +5,7 @@ namespace Tidemark.Blocks.Tests.Filters;
 /// <summary>The frozen view under random interleavings. A failure names the seed, which plays the same run again.</summary>
 public sealed class FrozenViewTests
 {
-    private const int FewInterleavings = 3_000;
+    private const int FewInterleavings = 1_000;
     private const int ManyInterleavings = 100_000;
 
     [Theory]

@@ -1,3 +1,5 @@
+using Tidemark.Blocks.Nodes;
+
 namespace Tidemark.Blocks.Tests.Filters;
 
 /// <summary>
@@ -35,7 +37,7 @@ internal sealed class SteppedWorld(Random random)
         if (request.MayFail && random.Next(100) < FailurePercent)
         {
             AnyFailed = true;
-            request.SetException(new Nodes.BlockException(Nodes.BlockErrorKind.Io, "injected"));
+            request.SetException(new BlockException(BlockErrorKind.Io, "injected"));
         }
         else
         {
