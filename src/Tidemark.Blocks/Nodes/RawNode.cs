@@ -10,24 +10,26 @@ public sealed class RawNode : BlockNode
 {
     private readonly long _offset;
     private readonly long? _size;
+    private readonly bool _readOnly;
 
     /// <summary>Creates the format over a file.</summary>
     /// <param name="name">The node's name.</param>
     /// <param name="file">The node that holds the bytes.</param>
-    /// <param name="options">Which part of the file; null for the whole.</param>
+    /// <param name="offset">Where the disk begins in the file, in bytes.</param>
+    /// <param name="size">How long the disk is; null for the rest of the file.</param>
+    /// <param name="readOnly">Whether writes are refused although the file takes them.</param>
     /// <exception cref="BlockException">The part lies outside the file, or does not begin where the file can be written.</exception>
-    public RawNode(string name, BlockNode file, RawNodeOptions? options = null)
+    public RawNode(string name, BlockNode file, long offset = 0, long? size = null, bool readOnly = false)
         : base(name)
     {
-        options ??= new RawNodeOptions();
-        (_offset, _size) = (options.Offset, options.Size);
+        (_offset, _size, _readOnly) = (offset, size, readOnly);
         var left = file.Length - _offset;
         if (_offset < 0 || left < 0 || _size < 0 || _size > left)
         {
             throw new BlockException(
                 BlockErrorKind.Invalid,
-                $"offset {_offset} and size {_size?.ToString() ?? "(the rest)"} of node '{name}' do not fit into "
-                + $"the {file.Length} bytes of '{file.Name}'");
+                $"The sum of offset ({_offset}) and size ({_size ?? 0}) has to be smaller or equal to the "
+                + $"actual size of the containing file ({file.Length})");
         }
 
         if (_offset % file.Limits.RequestAlignment != 0)
@@ -50,7 +52,7 @@ public sealed class RawNode : BlockNode
     public override long Length => _size ?? Math.Max(0, File.Node.Length - _offset);
 
     /// <inheritdoc/>
-    public override bool IsReadOnly => File.Node.IsReadOnly;
+    public override bool IsReadOnly => _readOnly || File.Node.IsReadOnly;
 
     /// <inheritdoc/>
     public override BlockLimits Limits => File.Node.Limits;

@@ -71,7 +71,7 @@ internal sealed class FrozenViewWorld : IAsyncDisposable
         {
             OnError = _random.Next(3) == 0 ? CopyBeforeWritePolicy.BreakGuestWrite : CopyBeforeWritePolicy.BreakSnapshot,
             Timeout = _timesOut ? TimeSpan.FromSeconds(1) : null,
-            Access = shape == FrozenViewShape.SnapshotAccess && _random.Next(3) == 0 ? MakeAccess(length) : null,
+            Access = shape == FrozenViewShape.SnapshotAccess && _random.Next(6) == 0 ? MakeAccess(length) : null,
             Copy = new BlockCopyOptions
             {
                 MinimumClusterSize = SteppedNode.ClusterSize,
@@ -92,11 +92,17 @@ internal sealed class FrozenViewWorld : IAsyncDisposable
         {
             Step();
             Reap();
+            if (_filter.SnapshotError is not null)
+            {
+                // All that is left to see is how the requests under way end.
+                steps = Math.Min(steps, step + 6);
+            }
         }
 
         Drain();
         CheckDisk();
-        for (var offset = 0; offset < _frozen.Length; offset += SteppedNode.ClusterSize)
+        var all = _filter.SnapshotError is null && !_notKept;
+        for (var offset = 0; offset < (all ? _frozen.Length : 1); offset += SteppedNode.ClusterSize)
         {
             StartRead(offset, Math.Min(SteppedNode.ClusterSize, _frozen.Length - offset));
             Drain();
@@ -130,7 +136,7 @@ internal sealed class FrozenViewWorld : IAsyncDisposable
             case < 46:
                 StartStatus();
                 break;
-            case < 50 when _shape == FrozenViewShape.SnapshotAccess && _discarding is null:
+            case < 48 when _shape == FrozenViewShape.SnapshotAccess && _discarding is null:
                 StartDiscard();
                 break;
             case 50 when _background is null && _random.Next(2) == 0:

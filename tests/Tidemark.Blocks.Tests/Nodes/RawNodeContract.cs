@@ -13,7 +13,7 @@ public sealed class RawNodeContract : NodeContract
     {
         var file = new MemoryNode("file", [.. new byte[Before], .. content, .. new byte[After]]);
         return new ValueTask<BlockNode>(
-            new RawNode("disk", file, new RawNodeOptions { Offset = Before, Size = content.Length }));
+            new RawNode("disk", file, Before, content.Length));
     }
 
     protected override async ValueTask ReleaseAsync(BlockNode node)
