@@ -9,7 +9,7 @@ internal sealed class ServerConnection
     internal const int ThreadStackSize = 512 * 1024;
 
     /// <summary>Room for several small requests, so that one system call brings many.</summary>
-    private const int ReadAhead = 16 * 1024;
+    private const int ReadAhead = 32 * 1024;
 
     private readonly NbdServer _server;
     private readonly NbdTransport _transport;

@@ -24,6 +24,9 @@ internal sealed class Transmission
     /// <summary>A node whose small requests take longer than this on average is waiting for a device.</summary>
     private static readonly TimeSpan s_slow = TimeSpan.FromMicroseconds(50);
 
+    /// <summary>How long small requests are shared out then, before the leader tries again to serve them itself.</summary>
+    private static readonly TimeSpan s_sharing = TimeSpan.FromMilliseconds(100);
+
     /// <summary>How long a worker without work stays.</summary>
     private static readonly TimeSpan s_idleTime = TimeSpan.FromSeconds(5);
 
@@ -31,6 +34,7 @@ internal sealed class Transmission
     private readonly NbdTransport _transport;
     private readonly TimeProvider _time;
     private readonly long _slowTicks;
+    private readonly long _sharingTicks;
     private readonly int _maximumWorkers;
     private readonly long _maximumBytes;
 
@@ -47,8 +51,11 @@ internal sealed class Transmission
     // Guarded by _bytesGate.
     private long _bytesInFlight;
 
-    private volatile bool _stopping;
+    // The leader's alone.
     private long _averageTicks;
+    private long _shareUntil;
+
+    private volatile bool _stopping;
 
     internal Transmission(
         ServerConnection connection,
@@ -67,6 +74,7 @@ internal sealed class Transmission
         Contexts = contexts;
         _time = options.TimeProvider;
         _slowTicks = (long)(s_slow.TotalSeconds * _time.TimestampFrequency);
+        _sharingTicks = (long)(s_sharing.TotalSeconds * _time.TimestampFrequency);
         _maximumWorkers = Math.Max(1, options.WorkersPerConnection);
         _maximumBytes = Math.Max(NbdLimits.MaximumPayload, options.BytesInFlightPerConnection);
     }
@@ -182,21 +190,44 @@ internal sealed class Transmission
         return request.Command switch
         {
             NbdCommand.Read or NbdCommand.Write when request.Length <= SmallRequest =>
-                Volatile.Read(ref _averageTicks) > _slowTicks,
+                _shareUntil != 0 && IsSharing(),
             NbdCommand.Read or NbdCommand.Write or NbdCommand.BlockStatus =>
                 !Receiver.Waiting.IsEmpty || _transport.HasWaitingBytes,
             _ => true,
         };
     }
 
-    /// <summary>Learns how long a small read or write took. Races between workers only lose a sample.</summary>
+    /// <summary>
+    /// Learns how long a small read or write took that the leader served while it led. Shared ones say nothing: they
+    /// also wait for each other, for the processor or a lock of the file, and would keep sharing alive by themselves.
+    /// </summary>
     internal void Measure(in RequestHeader request, long started)
     {
-        if (request.Length <= SmallRequest && request.Command is NbdCommand.Read or NbdCommand.Write)
+        if (request.Length > SmallRequest || request.Command is not (NbdCommand.Read or NbdCommand.Write))
         {
-            var average = Volatile.Read(ref _averageTicks);
-            Volatile.Write(ref _averageTicks, average + ((Now - started - average) >> 3));
+            return;
         }
+
+        // One long sample is a thread that lost the processor; a slow device shows in several.
+        var now = Now;
+        var sample = Math.Min(now - started, 4 * _slowTicks);
+        _averageTicks += (sample - _averageTicks) >> 3;
+        if (_averageTicks > _slowTicks)
+        {
+            _averageTicks = _slowTicks / 2;
+            _shareUntil = now + _sharingTicks;
+        }
+    }
+
+    private bool IsSharing()
+    {
+        if (Now < _shareUntil)
+        {
+            return true;
+        }
+
+        _shareUntil = 0;
+        return false;
     }
 
     /// <summary>Waits until a request's bytes are within the limit. Only the leader waits; the others give back.</summary>

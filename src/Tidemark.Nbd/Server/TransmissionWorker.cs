@@ -187,7 +187,11 @@ internal sealed class TransmissionWorker
 
             var started = _transmission.Now;
             Serve(request);
-            _transmission.Measure(request, started);
+            if (_leading)
+            {
+                _transmission.Measure(request, started);
+            }
+
             if (!_leading || _reserved > 0)
             {
                 Flush();

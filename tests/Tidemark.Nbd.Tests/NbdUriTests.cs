@@ -1,0 +1,62 @@
+using Tidemark.Blocks.Nodes;
+using Tidemark.Nbd.Protocol;
+using Xunit;
+
+namespace Tidemark.Nbd.Tests;
+
+/// <summary>URIs as doc/uri.md of the NBD project has them.</summary>
+public sealed class NbdUriTests
+{
+    [Theory]
+    [InlineData("nbd://example.com/disk", "example.com:10809", "disk")]
+    [InlineData("NBD://example.com", "example.com:10809", "")]
+    [InlineData("nbd://example.com/", "example.com:10809", "")]
+    [InlineData("nbd://example.com//disk", "example.com:10809", "/disk")]
+    [InlineData("nbd://example.com:1234/hello%20world", "example.com:1234", "hello world")]
+    [InlineData("nbd://[::1]:99/a?x=y", "[::1]:99", "a")]
+    [InlineData("nbd://[fe80::1]/", "[fe80::1]:10809", "")]
+    [InlineData("nbd:///a", "localhost:10809", "a")]
+    [InlineData("nbd+unix:///disk?socket=sock", "sock", "disk")]
+    [InlineData("nbd+unix:///?socket=/tmp/a%20b%3F.sock", "/tmp/a b?.sock", "")]
+    [InlineData("nbd+unix://?socket=s", "s", "")]
+    [InlineData("nbd+unix:///%D0%B4?a=b&socket=s&c", "s", "д")]
+    public void A_uri_names_an_end_point_and_an_export(string text, string endPoint, string export)
+    {
+        var uri = NbdUri.Parse(text);
+        Assert.Equal(endPoint, uri.EndPoint.ToString());
+        Assert.Equal(export, uri.ExportName);
+        Assert.Equal(uri, NbdUri.Parse(uri.ToString()));
+    }
+
+    [Theory]
+    [InlineData("disk.raw", BlockErrorKind.Invalid)]
+    [InlineData("http://example.com/", BlockErrorKind.Invalid)]
+    [InlineData("nbds://example.com/", BlockErrorKind.NotSupported)]
+    [InlineData("nbds+unix:///?socket=s", BlockErrorKind.NotSupported)]
+    [InlineData("nbd+vsock://2/", BlockErrorKind.NotSupported)]
+    [InlineData("nbd://alice@example.com/", BlockErrorKind.NotSupported)]
+    [InlineData("nbd://example.com/?tls-certificates=/etc", BlockErrorKind.NotSupported)]
+    [InlineData("nbd+unix:///a", BlockErrorKind.Invalid)]
+    [InlineData("nbd+unix:///a?socket=", BlockErrorKind.Invalid)]
+    [InlineData("nbd+unix:///a?socket=a&socket=b", BlockErrorKind.Invalid)]
+    [InlineData("nbd+unix://host/a?socket=s", BlockErrorKind.Invalid)]
+    [InlineData("nbd://example.com/a?socket=s", BlockErrorKind.Invalid)]
+    [InlineData("nbd://example.com:0/", BlockErrorKind.Invalid)]
+    [InlineData("nbd://example.com:70000/", BlockErrorKind.Invalid)]
+    [InlineData("nbd://example.com:+1/", BlockErrorKind.Invalid)]
+    [InlineData("nbd://[::1/", BlockErrorKind.Invalid)]
+    [InlineData("nbd://h/%zz", BlockErrorKind.Invalid)]
+    [InlineData("nbd://h/%4", BlockErrorKind.Invalid)]
+    [InlineData("nbd://h/%00", BlockErrorKind.Invalid)]
+    [InlineData("nbd://h/%C3%28", BlockErrorKind.Invalid)]
+    [InlineData("nbd://h/a#b", BlockErrorKind.Invalid)]
+    public void What_is_none_or_not_supported_is_refused(string text, BlockErrorKind kind) =>
+        Assert.Equal(kind, Assert.Throws<NbdException>(() => NbdUri.Parse(text)).Kind);
+
+    [Fact]
+    public void A_socket_path_must_fit_into_an_address()
+    {
+        NbdEndPoint.ForUnix(new string('a', 107));
+        Assert.Throws<NbdException>(() => NbdEndPoint.ForUnix(new string('a', 108)));
+    }
+}
