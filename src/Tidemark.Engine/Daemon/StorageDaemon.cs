@@ -65,8 +65,10 @@ public static class StorageDaemon
             await SetUpAsync(engine, options, monitors, ending.Token).ConfigureAwait(false);
             if (options.PidFile is { } pidFile)
             {
+                // Renamed into place: whoever waits for the file finds it whole.
                 var id = Environment.ProcessId.ToString(CultureInfo.InvariantCulture);
-                await File.WriteAllTextAsync(pidFile, id + "\n", ending.Token).ConfigureAwait(false);
+                await File.WriteAllTextAsync(pidFile + ".new", id + "\n", ending.Token).ConfigureAwait(false);
+                File.Move(pidFile + ".new", pidFile, overwrite: true);
             }
 
             await engine.QuitRequested.WaitAsync(ending.Token).ConfigureAwait(false);
