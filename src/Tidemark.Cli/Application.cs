@@ -14,6 +14,12 @@ internal static class Application
     {
         try
         {
+            // These arguments are QEMU's, not ours: they go through untouched, --help included.
+            if (arguments.Length > 0 && arguments[0] == StorageDaemonCommand.Name)
+            {
+                return await StorageDaemonCommand.RunAsync(arguments[1..], console, cancellationToken);
+            }
+
             // A token that begins with '@' is a name like any other, not a file of arguments.
             var parsed = CommandTree.Create(console).Parse(
                 arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });

@@ -19,7 +19,12 @@ internal static class CommandTree
             option.Action = new VersionAction(console);
         }
 
+        root.Add(DemoCommand.Create(console));
         root.Add(InitCommand.Create(console));
+        root.Add(BackupCommand.Create(console));
+        root.Add(SnapshotsCommand.Create(console));
+        root.Add(RestoreCommand.Create(console));
+        root.Add(StorageDaemonCommand.Create());
         return root;
     }
 

@@ -8,6 +8,7 @@ internal sealed class DemoGuest
 {
     private const int KiB = 1024;
     private const int MiB = 1024 * KiB;
+    private const int WritesPerBurst = 4;
 
     private readonly BlockNode _disk;
     private readonly List<(long Offset, int Length)> _files = [];
@@ -68,15 +69,19 @@ internal sealed class DemoGuest
         await _disk.FlushAsync(cancellationToken);
     }
 
-    /// <summary>Goes on with the same work, with a short pause after each write, until it is told to stop.</summary>
-    /// <param name="pause">How long to wait after each write.</param>
+    /// <summary>Goes on with the same work, with a short pause after every few writes, until it is told to stop.</summary>
+    /// <param name="pause">How long to pause.</param>
     /// <param name="time">The clock of the pauses.</param>
     /// <param name="stop">Tells it to stop, between two writes; that is no failure.</param>
     public async Task WorkUntilAsync(TimeSpan pause, TimeProvider time, CancellationToken stop)
     {
         while (!stop.IsCancellationRequested)
         {
-            await WriteSomewhereAsync(CancellationToken.None);
+            for (var count = 0; count < WritesPerBurst; count++)
+            {
+                await WriteSomewhereAsync(CancellationToken.None);
+            }
+
             await Task.Delay(pause, time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }

@@ -6,8 +6,11 @@ internal sealed record DemoPoint
     /// <summary>1 for the first.</summary>
     public required int Number { get; init; }
 
-    /// <summary>The restore point's short id.</summary>
-    public required string ShortId { get; init; }
+    /// <summary>The restore point's snapshot id.</summary>
+    public required string SnapshotId { get; init; }
+
+    /// <summary>The first digits of the id.</summary>
+    public string ShortId => SnapshotId[..8];
 
     /// <summary><c>pull</c> or <c>push</c>.</summary>
     public required string Mode { get; init; }

@@ -46,10 +46,12 @@ internal sealed class ProgressMeter : IDisposable
     /// <summary>Says how far the work is.</summary>
     /// <param name="doneBytes">Bytes done so far.</param>
     /// <param name="totalBytes">Bytes there are to do; 0 leaves what was known.</param>
-    public void Report(long doneBytes, long totalBytes = 0)
+    /// <param name="activity">What is being done; null leaves what it was.</param>
+    public void Report(long doneBytes, long totalBytes = 0, string? activity = null)
     {
         lock (_gate)
         {
+            _activity = activity ?? _activity;
             _doneBytes = doneBytes;
             _totalBytes = totalBytes == 0 ? _totalBytes : totalBytes;
         }

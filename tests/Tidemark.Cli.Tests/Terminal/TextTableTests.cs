@@ -26,6 +26,19 @@ public sealed class TextTableTests
     }
 
     [Fact]
+    public void An_optional_column_is_shown_when_a_row_has_something_in_it()
+    {
+        var writer = new StringWriter();
+        var table = new TextTable("disk", "why?");
+        table.Add("a", "");
+        table.Write(writer, Style.Plain);
+        Assert.DoesNotContain("why", writer.ToString());
+        table.Add("b", "lost");
+        table.Write(writer, Style.Plain);
+        Assert.EndsWith("disk  why\n────  ────\na\nb     lost\n", writer.ToString());
+    }
+
+    [Fact]
     public void A_row_of_another_width_is_refused() =>
         Assert.Throws<ArgumentOutOfRangeException>(() => new TextTable("a", "b").Add("only one"));
 }
