@@ -4,9 +4,10 @@ namespace Tidemark.Repository.Tests;
 
 /// <summary>
 /// A backend that dies at its n-th change, before or after the change happens, and fails everything from then on: what
-/// a process that is killed, or a storage that goes away, looks like.
+/// a process that is killed, or a storage that goes away, looks like. Or it fails once and goes on.
 /// </summary>
-internal sealed class FaultyBackend(IBackend inner, int failAt, bool after, RepositoryErrorKind kind) : IBackend
+internal sealed class FaultyBackend(IBackend inner, int failAt, bool after, RepositoryErrorKind kind, bool once = false)
+    : IBackend
 {
     private int _changes;
     private volatile bool _dead;
@@ -72,12 +73,13 @@ internal sealed class FaultyBackend(IBackend inner, int failAt, bool after, Repo
     private bool Count()
     {
         ThrowIfDead();
-        if (Interlocked.Increment(ref _changes) < failAt)
+        var change = Interlocked.Increment(ref _changes);
+        if (change < failAt || (once && change > failAt))
         {
             return false;
         }
 
-        _dead = true;
+        _dead = !once;
         return after ? true : throw Error();
     }
 

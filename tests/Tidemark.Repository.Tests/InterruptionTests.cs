@@ -138,6 +138,35 @@ public sealed class InterruptionTests
         Assert.Empty(Damage.Files(test, "snapshots"));
     }
 
+    [Fact]
+    public async Task A_commit_whose_index_failed_once_never_succeeds_without_it()
+    {
+        for (var failAt = 2; failAt <= 5; failAt++)
+        {
+            await using var test = await TestRepository.CreateAsync();
+
+            // The changes of a small run: the lock, a pack of data, a pack of trees, the index, the snapshot.
+            var faulty = new FaultyBackend(test.Backend, failAt, false, RepositoryErrorKind.Io, once: true);
+            await using var repository = await test.ReopenAsync(faulty);
+            await using var writer = await repository.BeginSnapshotAsync(Token);
+            var content = TestRepository.RandomDisk(new Random(failAt), 4 * TestRepository.Chunk);
+            var disk = writer.AddDisk("disk0", content.Length, TestRepository.Chunk);
+            await TestRepository.PutAsync(disk, content);
+            await Assert.ThrowsAsync<RepositoryException>(() => writer.CommitAsync(test.Describe(), Token));
+            if (failAt < 5)
+            {
+                await Assert.ThrowsAsync<RepositoryException>(() => writer.CommitAsync(test.Describe(), Token));
+                Assert.Empty(Damage.Files(test, "snapshots"));
+                continue;
+            }
+
+            // Only the snapshot's file failed: all that it names is durable, and a second try is right.
+            var made = await writer.CommitAsync(test.Describe(), Token);
+            await using var fresh = await test.ReopenAsync();
+            Assert.Equal(content, await TestRepository.ReadAsync(fresh, made));
+        }
+    }
+
     private static async Task AssertKeptAsync(TestRepository test, Dictionary<BlobId, byte[]> kept)
     {
         await using var repository = await test.ReopenAsync();

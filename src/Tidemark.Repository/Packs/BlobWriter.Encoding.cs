@@ -256,8 +256,22 @@ internal sealed partial class BlobWriter
 
             if (packs.Count > 0)
             {
-                await _files.PutJsonAsync(BackendFileKind.Index, IndexFile.Encode(packs), cancellationToken)
-                    .ConfigureAwait(false);
+                try
+                {
+                    await _files.PutJsonAsync(BackendFileKind.Index, IndexFile.Encode(packs), cancellationToken)
+                        .ConfigureAwait(false);
+                }
+                catch
+                {
+                    // Still unnamed: a later commit of this run must not pass over them.
+                    lock (_gate)
+                    {
+                        _unindexed.InsertRange(0, packs);
+                    }
+
+                    throw;
+                }
+
                 packs.ForEach(pack => _shared.Add(pack.Pack, pack.Entries));
             }
         }

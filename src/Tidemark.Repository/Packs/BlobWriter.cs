@@ -128,10 +128,20 @@ internal sealed partial class BlobWriter : IAsyncDisposable
     internal async Task FlushAsync(CancellationToken cancellationToken)
     {
         await DrainAsync(cancellationToken).ConfigureAwait(false);
-        CloseOpenPacks();
-        await _puts.WaitAsync(cancellationToken).ConfigureAwait(false);
-        ThrowIfFailed();
-        await WriteIndexAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            CloseOpenPacks();
+            await _puts.WaitAsync(cancellationToken).ConfigureAwait(false);
+            ThrowIfFailed();
+            await WriteIndexAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception exception) when (exception is not OperationCanceledException)
+        {
+            // Sticks like every other failure: nobody may try again and commit without what failed here.
+            Fail(exception);
+            throw;
+        }
+
         ThrowIfFailed();
     }
 
