@@ -193,7 +193,7 @@ public sealed partial class BlockCopy : IAsyncDisposable
             step.Complete(failure);
         }
 
-        _stopping.Cancel();
+        CancelInputOutput();
         _stopped.TrySetResult();
         return true;
     }
@@ -346,6 +346,19 @@ public sealed partial class BlockCopy : IAsyncDisposable
             ? ClusterSize - (Length % ClusterSize)
             : 0;
         return bitmap.DirtyBytes - beyond;
+    }
+
+    // Not on this thread: it may be the guest's, and what listens to the token is other people's code.
+    private void CancelInputOutput()
+    {
+        if (_options.InlineContinuations)
+        {
+            _stopping.Cancel();
+        }
+        else
+        {
+            _ = _stopping.CancelAsync();
+        }
     }
 
     private void ThrowIfStopped()

@@ -10,6 +10,8 @@ namespace Tidemark.Blocks.Files;
 /// <remarks>I/O is one system call on the caller's thread, so a completed task comes back at once.</remarks>
 public sealed class RawFileNode : BlockNode
 {
+    private static readonly byte[] s_zeroes = new byte[256 << 10];
+
     private readonly SafeFileHandle _file;
     private readonly bool _isLocked;
     private long _length;
@@ -330,13 +332,13 @@ public sealed class RawFileNode : BlockNode
 
     private void WriteZeroBytes(long offset, long length)
     {
-        var zeroes = new byte[Math.Min(length, 1 << 20)];
+        ReadOnlySpan<byte> zeroes = s_zeroes;
         try
         {
             while (length > 0)
             {
                 var count = (int)Math.Min(length, zeroes.Length);
-                RandomAccess.Write(_file, zeroes.AsSpan(0, count), offset);
+                RandomAccess.Write(_file, zeroes[..count], offset);
                 offset += count;
                 length -= count;
             }

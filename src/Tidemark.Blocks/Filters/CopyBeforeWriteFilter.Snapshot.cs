@@ -9,6 +9,9 @@ public sealed partial class CopyBeforeWriteFilter
     /// <summary>The longest piece that one registered read covers: a guest's write waits for no more than this.</summary>
     internal const long MaximumFrozenRead = 1 << 20;
 
+    /// <summary>The longest piece whose block status is asked for at one time; a guest's write may have to wait for it.</summary>
+    internal const long MaximumFrozenStatus = 64 << 20;
+
     /// <summary>Reads the disk as it was at the point in time.</summary>
     internal async ValueTask ReadSnapshotAsync(long offset, Memory<byte> target, CancellationToken cancellationToken)
     {
@@ -42,7 +45,7 @@ public sealed partial class CopyBeforeWriteFilter
         var end = offset + length;
         while (offset < end)
         {
-            length = end - offset;
+            length = Math.Min(end - offset, MaximumFrozenStatus);
             RequireReadable(offset, length);
             piece.Clear();
             using (var hold = _frozenReads.Register(offset, length))

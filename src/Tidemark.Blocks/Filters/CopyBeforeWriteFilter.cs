@@ -162,13 +162,14 @@ public sealed partial class CopyBeforeWriteFilter : FilterNode
         var saving = SaveAsync(offset, source.Length, cancellationToken);
         return saving.IsCompletedSuccessfully
             ? File.Node.WriteAsync(offset, source, flags, cancellationToken)
-            : SlowlyAsync();
+            : WriteAfterAsync(saving, offset, source, flags, cancellationToken);
+    }
 
-        async ValueTask SlowlyAsync()
-        {
-            await saving.ConfigureAwait(false);
-            await File.Node.WriteAsync(offset, source, flags, cancellationToken).ConfigureAwait(false);
-        }
+    private async ValueTask WriteAfterAsync(
+        ValueTask saving, long offset, ReadOnlyMemory<byte> source, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        await saving.ConfigureAwait(false);
+        await File.Node.WriteAsync(offset, source, flags, cancellationToken).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>

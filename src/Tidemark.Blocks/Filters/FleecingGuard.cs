@@ -66,11 +66,15 @@ internal sealed class FleecingGuard
     internal async ValueTask GetBlockStatusAsync(
         BlockNode node, long offset, long length, ExtentList extents, CancellationToken cancellationToken)
     {
-        using (await _ranges.EnterSharedAsync(offset, length, cancellationToken).ConfigureAwait(false))
+        for (var end = offset + length; offset < end; offset += length)
         {
-            RequireFrozen(offset, length);
-            await node.GetBlockStatusUnguardedAsync(offset, length, extents, cancellationToken).ConfigureAwait(false);
-            RequireFrozen(offset, length);
+            length = Math.Min(end - offset, CopyBeforeWriteFilter.MaximumFrozenStatus);
+            using (await _ranges.EnterSharedAsync(offset, length, cancellationToken).ConfigureAwait(false))
+            {
+                RequireFrozen(offset, length);
+                await node.GetBlockStatusUnguardedAsync(offset, length, extents, cancellationToken).ConfigureAwait(false);
+                RequireFrozen(offset, length);
+            }
         }
     }
 

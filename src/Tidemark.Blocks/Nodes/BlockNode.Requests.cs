@@ -106,6 +106,13 @@ public abstract partial class BlockNode
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         CheckWritable("resize");
+        if (Bitmaps.Count > 0 && length != Length)
+        {
+            // A bitmap has its disk's length for life: one that does not cover the new bytes would miss writes to them.
+            throw new BlockException(
+                BlockErrorKind.NotSupported, $"cannot resize node '{Name}': it has dirty bitmaps; remove them first");
+        }
+
         return ResizeCoreAsync(length, cancellationToken);
     }
 
