@@ -1,0 +1,52 @@
+using System.Diagnostics;
+using Tidemark.Nbd.Protocol;
+
+namespace Tidemark.Nbd.Tests;
+
+/// <summary>A peer's server on a unix socket, ended at disposal.</summary>
+internal sealed class PeerServer : IDisposable
+{
+    private readonly Process _process;
+
+    private PeerServer(Process process, string socket)
+    {
+        _process = process;
+        EndPoint = NbdEndPoint.ForUnix(socket);
+    }
+
+    internal NbdEndPoint EndPoint { get; }
+
+    internal static async Task<PeerServer> StartAsync(string socket, string program, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(program) { RedirectStandardError = true, RedirectStandardOutput = true };
+        foreach (var argument in arguments)
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        var process = Process.Start(start) ?? throw new InvalidOperationException($"could not start {program}");
+        var errors = process.StandardError.ReadToEndAsync();
+        var watch = Stopwatch.StartNew();
+        while (!File.Exists(socket))
+        {
+            if (process.HasExited || watch.Elapsed > TimeSpan.FromSeconds(20))
+            {
+                process.Kill();
+                throw new InvalidOperationException($"{program} does not listen: {await errors}");
+            }
+
+            await Task.Delay(TimeSpan.FromMilliseconds(10));
+        }
+
+        return new PeerServer(process, socket);
+    }
+
+    internal void Kill() => _process.Kill();
+
+    public void Dispose()
+    {
+        _process.Kill();
+        _process.WaitForExit();
+        _process.Dispose();
+    }
+}
