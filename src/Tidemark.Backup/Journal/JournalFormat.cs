@@ -3,7 +3,8 @@
 //   {"journal":1,"run":"…","vm":"…","source":"…"}      first
 //   {"undo":[{"kind":"node","name":"…"}, …]}           before a step: what takes the step back
 //   {"done":"nbd-server"}                              after the hypervisor's NBD server was started for certain
-//   {"committed":"SNAPSHOT"}                           when the restore point is durable: its checkpoint stays
+//   {"committed":"SNAPSHOT","superseded":[…]}          when the restore point is durable: its checkpoint stays, and the
+//                                                      older one's bitmaps are to be removed
 //
 // A run that ended well removes its journal. A line cut short by a crash was never acted upon, so it is dropped.
 
@@ -34,20 +35,16 @@ internal static class JournalFormat
         writer.WriteString("source", source);
     });
 
-    internal static byte[] Undo(IReadOnlyList<UndoAction> actions) => Line(writer =>
-    {
-        writer.WriteStartArray("undo");
-        foreach (var action in actions)
-        {
-            WriteAction(writer, action);
-        }
-
-        writer.WriteEndArray();
-    });
+    internal static byte[] Undo(IReadOnlyList<UndoAction> actions) =>
+        Line(writer => WriteActions(writer, "undo", actions));
 
     internal static byte[] Done(string what) => Line(writer => writer.WriteString("done", what));
 
-    internal static byte[] Committed(string snapshotId) => Line(writer => writer.WriteString("committed", snapshotId));
+    internal static byte[] Committed(string snapshotId, IReadOnlyList<UndoAction> superseded) => Line(writer =>
+    {
+        writer.WriteString("committed", snapshotId);
+        WriteActions(writer, "superseded", superseded);
+    });
 
     /// <summary>Reads a journal.</summary>
     /// <exception cref="BackupException">It is damaged, or of a newer version.</exception>
@@ -103,10 +100,22 @@ internal static class JournalFormat
         }
         else if (line.TryGetProperty("committed", out var committed))
         {
+            undo.AddRange(line.GetProperty("superseded").EnumerateArray().Select(ReadAction));
             return record with { Committed = committed.GetString() };
         }
 
         return record;
+    }
+
+    private static void WriteActions(Utf8JsonWriter writer, string name, IReadOnlyList<UndoAction> actions)
+    {
+        writer.WriteStartArray(name);
+        foreach (var action in actions)
+        {
+            WriteAction(writer, action);
+        }
+
+        writer.WriteEndArray();
     }
 
     private static void WriteAction(Utf8JsonWriter writer, UndoAction action)

@@ -54,7 +54,10 @@ public sealed class RunJournal : IDisposable
     public void ServerStarted() => Append(JournalFormat.Done(JournalFormat.NbdServerDone));
 
     /// <summary>Notes that the restore point is durable: from here on its checkpoint stays.</summary>
-    public void Committed(string snapshotId) => Append(JournalFormat.Committed(snapshotId));
+    /// <param name="snapshotId">The restore point.</param>
+    /// <param name="superseded">What removes the checkpoint that nobody needs any more.</param>
+    public void Committed(string snapshotId, IReadOnlyList<UndoAction> superseded) =>
+        Append(JournalFormat.Committed(snapshotId, superseded));
 
     /// <summary>Ends the journal: nothing of the run is left.</summary>
     public void Delete()

@@ -64,8 +64,7 @@ internal sealed class BackupRun
             }
             catch (QmpException exception)
             {
-                if (exception.ErrorClass is not (QmpException.MonitorClosed or QmpException.ProtocolError)
-                    && step is PlanStep.Command or PlanStep.Transaction)
+                if (WasRefused(step, exception))
                 {
                     _undo.RemoveRange(before, _undo.Count - before);
                 }
@@ -208,6 +207,16 @@ internal sealed class BackupRun
                 CultureInfo.InvariantCulture, $"the scratch file '{path}' cannot be unlinked yet: {exception.Message}"));
         }
     }
+
+    // Whether the step's own command was refused, not a question that came after it.
+    private static bool WasRefused(PlanStep step, QmpException exception) =>
+        exception.ErrorClass is not (QmpException.MonitorClosed or QmpException.ProtocolError)
+        && step switch
+        {
+            PlanStep.Command command => exception.Command == command.Qmp.Name,
+            PlanStep.Transaction transaction => exception.Command == transaction.ToCommand().Name,
+            _ => false,
+        };
 
     private static BackupException Explain(PlanStep step, QmpException exception)
     {

@@ -83,9 +83,7 @@ internal sealed class BackupSession
             throw;
         }
 
-        journal.Committed(snapshot.Id.ToString());
-        await RetireAsync(plan, monitor).ConfigureAwait(false);
-        journal.Delete();
+        await RetireAsync(plan, journal, snapshot, monitor).ConfigureAwait(false);
         return Report(plan, disks, snapshot);
     }
 
@@ -208,20 +206,33 @@ internal sealed class BackupSession
         plan.Disks.Any(disk => disk.Checkpoint is not null) ? plan.CheckpointId : null;
 
     // The new restore point is durable, so the older checkpoint of this repository is needed by nobody. That it cannot be
-    // removed is no failure of the backup.
-    private async Task RetireAsync(BackupPlan plan, IMonitor monitor)
+    // removed is no failure of the backup; where the monitor was lost, the journal makes the next run do it.
+    private async Task RetireAsync(BackupPlan plan, RunJournal journal, Snapshot snapshot, IMonitor monitor)
     {
-        var executor = new UndoExecutor(monitor, _options.Time);
-        foreach (var old in plan.Disks.SelectMany(disk => disk.Superseded))
+        UndoAction[] superseded =
+        [
+            .. plan.Disks.SelectMany(disk => disk.Superseded)
+                .Select(old => new UndoAction.TemporaryBitmap(old.Node, old.Name)),
+        ];
+        try
         {
-            try
-            {
-                await executor.RemoveBitmapAsync(old.Node, old.Name).ConfigureAwait(false);
-            }
-            catch (Exception exception) when (exception is QmpException or BackupException or TimeoutException)
-            {
-                _progress.Note($"the superseded bitmap '{old.Name}' stays on node '{old.Node}': {exception.Message}");
-            }
+            journal.Committed(snapshot.Id.ToString(), superseded);
+        }
+        catch (BackupException exception)
+        {
+            _progress.Note($"{exception.Message}; the superseded bitmaps stay, and the next backup may read whole disks");
+            return;
+        }
+
+        var errors = await new UndoExecutor(monitor, _options.Time).UndoAllAsync(superseded).ConfigureAwait(false);
+        foreach (var error in errors)
+        {
+            _progress.Note($"the superseded checkpoint is not removed yet: {error}");
+        }
+
+        if (!monitor.Closed.IsCompleted)
+        {
+            journal.Delete();
         }
     }
 

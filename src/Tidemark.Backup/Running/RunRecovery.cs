@@ -103,9 +103,11 @@ internal sealed class RunRecovery
         UndoAction.CheckpointBitmap => record.Committed is null,
 
         // The hypervisor may have been started anew since, and may run somebody else's NBD server now. Ours stands only
-        // where nodes of the run still stand, and if it was started for certain.
-        UndoAction.NbdServer => record.ServerStarted
-            && graph.Nodes.Any(node => RunNames.RunOfTemporary(node.Name) == record.RunId),
+        // where nodes of the run still stand. If the run never learned whether its start succeeded, a server that shows
+        // others' exports may be theirs and is left alone.
+        UndoAction.NbdServer => graph.Nodes.Any(node => RunNames.RunOfTemporary(node.Name) == record.RunId)
+            && (record.ServerStarted || graph.Exports.All(export =>
+                export.Type != "nbd" || RunNames.RunOfTemporary(export.Id) is not null)),
         _ => true,
     };
 }

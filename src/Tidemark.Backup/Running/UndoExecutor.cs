@@ -67,7 +67,11 @@ internal sealed class UndoExecutor
         switch (action)
         {
             case UndoAction.LocalFile file:
-                File.Delete(file.Path);
+                if (File.Exists(file.Path))
+                {
+                    File.Delete(file.Path);
+                }
+
                 return Task.CompletedTask;
             case UndoAction.LocalDirectory directory:
                 if (Directory.Exists(directory.Path))

@@ -20,6 +20,9 @@ internal sealed class BackupScene : IAsyncDisposable
 
     internal List<string> Notes { get; } = [];
 
+    /// <summary>The ids of all runs.</summary>
+    internal List<string> RunIds { get; } = [];
+
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     internal static RepositoryOptions Options { get; } = new()
@@ -40,7 +43,12 @@ internal sealed class BackupScene : IAsyncDisposable
     internal BackupService Service() => new(new BackupServiceOptions
     {
         StateDirectory = _folder.File("state"),
-        ReconnectTimeout = TimeSpan.FromSeconds(2),
+        ReconnectTimeout = TimeSpan.FromMilliseconds(300),
+        NewRunId = () =>
+        {
+            RunIds.Add(Convert.ToHexStringLower(Guid.NewGuid().ToByteArray().AsSpan(0, 8)));
+            return RunIds[^1];
+        },
     });
 
     internal async Task<BackupReport> BackupAsync(
