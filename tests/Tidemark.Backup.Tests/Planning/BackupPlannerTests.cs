@@ -62,7 +62,7 @@ public sealed class BackupPlannerTests
     [InlineData("old-hypervisor")]
     public void What_cannot_be_planned_is_a_conflict_with_advice(string name)
     {
-        var graph = Graph(Qcow2("a", null), Qcow2("b", null));
+        var graph = Graph(Image("a", null), Image("b", null));
         var request = Pull() with
         {
             Disks = name switch
@@ -89,28 +89,28 @@ public sealed class BackupPlannerTests
     {
         var one = Parents(("vda", Old));
         var two = Parents(("vda", Old), ("vdb", Old + ".1"));
-        var vda = Qcow2("vda", null, Bitmap(Old), Bitmap("other-tool"));
-        var vdb = Qcow2("vdb", null, Bitmap(Old + ".1"));
-        var chain = Graph(Qcow2("vda", "base", Bitmap(Old)), Qcow2("base", "root", Bitmap(Old)), Qcow2("root", null));
+        var vda = Image("vda", null, Bitmap(Old), Bitmap("other-tool"));
+        var vdb = Image("vdb", null, Bitmap(Old + ".1"));
+        var chain = Graph(Image("vda", "base", Bitmap(Old)), Image("base", "root", Bitmap(Old)), Image("root", null));
         var throttled = Graph(
             new GraphNode { Name = "limit", Driver = "throttle", VirtualSize = Size, FileNode = "vda", File = NodeLink.Known },
-            Qcow2("vda", "cor", Bitmap(Old)),
+            Image("vda", "cor", Bitmap(Old)),
             new GraphNode { Name = "cor", Driver = "copy-on-read", VirtualSize = Size, FileNode = "base", File = NodeLink.Known },
-            Qcow2("base", null, Bitmap(Old)));
+            Image("base", null, Bitmap(Old)));
         var raw = new GraphNode { Name = "vdc", Driver = "raw", VirtualSize = Size, Filename = "/dev/vg/vdc" };
         return name switch
         {
-            "pull-full-one-disk" => (Pull(), Graph(Qcow2("vda", null)), NoParents),
+            "pull-full-one-disk" => (Pull(), Graph(Image("vda", null)), NoParents),
             "pull-incremental-two-disks" => (Pull(), Graph(vda, vdb), two),
             "pull-incremental-chain" => (Pull(Select("vda")), chain, one),
             "pull-existing-nbd-server" => (Pull() with
             {
                 NbdRuns = true, RunDirectory = null, Nbd = NbdAddress.Tcp("127.0.0.1", 10809),
             }, Graph(vda), one),
-            "push-full-two-disks" => (Push(), Graph(Qcow2("vda", null), Qcow2("vdb", null)), NoParents),
+            "push-full-two-disks" => (Push(), Graph(Image("vda", null), Image("vdb", null)), NoParents),
             "push-incremental-one-disk" => (Push(), Graph(vda), one),
             "push-incremental-chain-through-filter" => (Push(Select("vda=limit")), throttled, one),
-            "pull-mixed-raw-and-lost" => (Pull(), Graph(Qcow2("vda", null, Bitmap(Old, inconsistent: true)), vdb, raw),
+            "pull-mixed-raw-and-lost" => (Pull(), Graph(Image("vda", null, Bitmap(Old, inconsistent: true)), vdb, raw),
                 Parents(("vda", Old), ("vdb", Old + ".1"), ("vdc", null))),
             "push-tcp" => (Push() with { Nbd = NbdAddress.Tcp("127.0.0.1", 40000), RunDirectory = null }, Graph(vda), one),
             "pull-forced-full" => (Pull() with { Full = true }, Graph(vda), one),

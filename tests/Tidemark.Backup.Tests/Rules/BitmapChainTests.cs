@@ -10,7 +10,7 @@ public sealed class BitmapChainTests
     [Fact]
     public void A_bitmap_on_the_top_alone_is_valid()
     {
-        var verdict = BitmapChain.Validate(Chain(Qcow2("top", "base", Bitmap("a")), Qcow2("base", null)), "a");
+        var verdict = BitmapChain.Validate(Chain(Image("top", "base", Bitmap("a")), Image("base", null)), "a");
         Assert.True(verdict.IsValid);
         Assert.Equal(["top"], verdict.Layers.Select(layer => layer.Name));
     }
@@ -19,7 +19,7 @@ public sealed class BitmapChainTests
     public void A_bitmap_on_contiguous_layers_is_valid_and_merged_top_first()
     {
         var chain = Chain(
-            Qcow2("top", "mid", Bitmap("a", granularity: 32768)), Qcow2("mid", "base", Bitmap("a")), Qcow2("base", null));
+            Image("top", "mid", Bitmap("a", granularity: 32768)), Image("mid", "base", Bitmap("a")), Image("base", null));
         Assert.Equal(["top", "mid"], BitmapChain.Validate(chain, "a").Layers.Select(layer => layer.Name));
 
         var actions = BitmapChain.Merge(chain, "a", "scratch", "temp");
@@ -41,14 +41,14 @@ public sealed class BitmapChainTests
     {
         var chain = what switch
         {
-            "gap" => Chain(Qcow2("top", "mid", Bitmap("a")), Qcow2("mid", "base"), Qcow2("base", null, Bitmap("a"))),
-            "not-on-top" => Chain(Qcow2("top", "mid"), Qcow2("mid", null, Bitmap("a"))),
-            "absent" => Chain(Qcow2("top", null, Bitmap("b"))),
-            "inconsistent" => Chain(Qcow2("top", null, Bitmap("a", recording: false, inconsistent: true))),
-            "disabled" => Chain(Qcow2("top", null, Bitmap("a", recording: false))),
-            "transient" => Chain(Qcow2("top", null, Bitmap("a", persistent: false))),
-            "lower-disabled" => Chain(Qcow2("top", "mid", Bitmap("a")), Qcow2("mid", null, Bitmap("a", recording: false))),
-            _ => new NodeChain([Qcow2("top", null, Bitmap("a"))], "nobody knows"),
+            "gap" => Chain(Image("top", "mid", Bitmap("a")), Image("mid", "base"), Image("base", null, Bitmap("a"))),
+            "not-on-top" => Chain(Image("top", "mid"), Image("mid", null, Bitmap("a"))),
+            "absent" => Chain(Image("top", null, Bitmap("b"))),
+            "inconsistent" => Chain(Image("top", null, Bitmap("a", recording: false, inconsistent: true))),
+            "disabled" => Chain(Image("top", null, Bitmap("a", recording: false))),
+            "transient" => Chain(Image("top", null, Bitmap("a", persistent: false))),
+            "lower-disabled" => Chain(Image("top", "mid", Bitmap("a")), Image("mid", null, Bitmap("a", recording: false))),
+            _ => new NodeChain([Image("top", null, Bitmap("a"))], "nobody knows"),
         };
         var verdict = BitmapChain.Validate(chain, "a");
         Assert.False(verdict.IsValid);
@@ -60,7 +60,7 @@ public sealed class BitmapChainTests
     public void Deletion_names_every_layer_whatever_its_flags()
     {
         var chain = Chain(
-            Qcow2("top", "mid", Bitmap("a", inconsistent: true)), Qcow2("mid", "base"), Qcow2("base", null, Bitmap("a")));
+            Image("top", "mid", Bitmap("a", inconsistent: true)), Image("mid", "base"), Image("base", null, Bitmap("a")));
         Assert.Equal(
             [new BitmapReference("top", "a"), new BitmapReference("base", "a")], BitmapChain.Delete(chain, "a"));
     }
@@ -68,7 +68,7 @@ public sealed class BitmapChainTests
     [Fact]
     public void A_new_checkpoint_records_on_the_active_layer()
     {
-        var chain = Chain(Qcow2("top", "base"), Qcow2("base", null));
+        var chain = Chain(Image("top", "base"), Image("base", null));
         Assert.Equal(new BitmapAdd("top", "c", Persistent: true, Disabled: false, 65536), BitmapChain.Create(chain, "c", 65536));
     }
 }

@@ -12,7 +12,7 @@ internal static class GraphBuilder
         long granularity = 65536) =>
         new(name, granularity, 0, recording, persistent, inconsistent, busy);
 
-    internal static GraphNode Qcow2(string name, string? backing, params NodeBitmap[] bitmaps) => new()
+    internal static GraphNode Image(string name, string? backing, params NodeBitmap[] bitmaps) => new()
     {
         Name = name,
         Driver = "qcow2",

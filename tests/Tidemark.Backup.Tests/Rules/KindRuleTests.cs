@@ -20,14 +20,14 @@ public sealed class KindRuleTests
     [Fact]
     public void The_bitmap_of_the_parent_makes_an_increment()
     {
-        var decision = KindRule.Decide(false, Chain(Qcow2("top", null, Bitmap(s_parent.BitmapName!))), s_parent);
+        var decision = KindRule.Decide(false, Chain(Image("top", null, Bitmap(s_parent.BitmapName!))), s_parent);
         Assert.Equal(new KindDecision(DiskKind.Incremental, ""), decision);
     }
 
     [Fact]
     public void Without_a_parent_or_on_request_the_disk_is_read_in_full()
     {
-        var chain = Chain(Qcow2("top", null, Bitmap(s_parent.BitmapName!)));
+        var chain = Chain(Image("top", null, Bitmap(s_parent.BitmapName!)));
         Assert.Equal(DiskKind.Full, KindRule.Decide(false, chain, null).Kind);
         Assert.Equal(DiskKind.Full, KindRule.Decide(true, chain, s_parent).Kind);
     }
@@ -51,19 +51,19 @@ public sealed class KindRuleTests
         var name = s_parent.BitmapName!;
         var (chain, parent) = what switch
         {
-            "other-run" => (Chain(Qcow2("top", null, Bitmap("tidemark-2222222222222222"))), s_parent),
-            "other-disk-of-the-run" => (Chain(Qcow2("top", null, Bitmap(name + ".1"))), s_parent),
-            "inconsistent" => (Chain(Qcow2("top", null, Bitmap(name, inconsistent: true))), s_parent),
-            "disabled" => (Chain(Qcow2("top", null, Bitmap(name, recording: false))), s_parent),
-            "transient" => (Chain(Qcow2("top", null, Bitmap(name, persistent: false))), s_parent),
-            "busy" => (Chain(Qcow2("top", null, Bitmap(name, busy: true))), s_parent),
-            "granularity" => (Chain(Qcow2("top", null, Bitmap(name, granularity: 4096))), s_parent),
-            "size" => (Chain(Qcow2("top", null, Bitmap(name))), s_parent with { Size = Size / 2 }),
+            "other-run" => (Chain(Image("top", null, Bitmap("tidemark-2222222222222222"))), s_parent),
+            "other-disk-of-the-run" => (Chain(Image("top", null, Bitmap(name + ".1"))), s_parent),
+            "inconsistent" => (Chain(Image("top", null, Bitmap(name, inconsistent: true))), s_parent),
+            "disabled" => (Chain(Image("top", null, Bitmap(name, recording: false))), s_parent),
+            "transient" => (Chain(Image("top", null, Bitmap(name, persistent: false))), s_parent),
+            "busy" => (Chain(Image("top", null, Bitmap(name, busy: true))), s_parent),
+            "granularity" => (Chain(Image("top", null, Bitmap(name, granularity: 4096))), s_parent),
+            "size" => (Chain(Image("top", null, Bitmap(name))), s_parent with { Size = Size / 2 }),
             "layer-size" => (Chain(
-                Qcow2("top", "base", Bitmap(name)), Qcow2("base", null, Bitmap(name)) with { VirtualSize = Size / 2 }), s_parent),
+                Image("top", "base", Bitmap(name)), Image("base", null, Bitmap(name)) with { VirtualSize = Size / 2 }), s_parent),
             "raw" => (Chain(new GraphNode { Name = "r", Driver = "raw", VirtualSize = Size }), s_parent with { BitmapName = null }),
-            "no-bitmap-made" => (Chain(Qcow2("top", null)), s_parent with { BitmapName = null }),
-            _ => (Chain(Qcow2("top", null, Bitmap(name))), s_parent with { ChunkSize = 4096 }),
+            "no-bitmap-made" => (Chain(Image("top", null)), s_parent with { BitmapName = null }),
+            _ => (Chain(Image("top", null, Bitmap(name))), s_parent with { ChunkSize = 4096 }),
         };
         var decision = KindRule.Decide(false, chain, parent);
         Assert.Equal(DiskKind.ReRead, decision.Kind);
@@ -73,9 +73,9 @@ public sealed class KindRuleTests
     [Fact]
     public void Only_writable_qcow2_version_3_keeps_a_checkpoint()
     {
-        Assert.Null(KindRule.RefuseCheckpoint(Qcow2("a", null)));
-        Assert.NotNull(KindRule.RefuseCheckpoint(Qcow2("a", null) with { Compat = "0.10" }));
-        Assert.NotNull(KindRule.RefuseCheckpoint(Qcow2("a", null) with { IsReadOnly = true }));
-        Assert.NotNull(KindRule.RefuseCheckpoint(Qcow2("a", null) with { Driver = "raw" }));
+        Assert.Null(KindRule.RefuseCheckpoint(Image("a", null)));
+        Assert.NotNull(KindRule.RefuseCheckpoint(Image("a", null) with { Compat = "0.10" }));
+        Assert.NotNull(KindRule.RefuseCheckpoint(Image("a", null) with { IsReadOnly = true }));
+        Assert.NotNull(KindRule.RefuseCheckpoint(Image("a", null) with { Driver = "raw" }));
     }
 }
