@@ -246,9 +246,9 @@ public sealed class QmpArguments
     public QmpException WrongType(string name, string expected) =>
         Error($"Invalid parameter type for '{FullName(name)}', expected: {expected}");
 
-    /// <summary>An error that says that an enumeration has no such value.</summary>
-    public QmpException BadChoice(string name, string value) =>
-        Error($"Parameter '{FullName(name)}' does not accept value '{value}'");
+    /// <summary>An error that says that an enumeration has no such value. QEMU names the member alone here, without its path.</summary>
+    public static QmpException BadChoice(string name, string value) =>
+        Error($"Parameter '{name}' does not accept value '{value}'");
 
     /// <summary>An error that says that an option is known and not supported.</summary>
     public QmpException NotSupported(string name) => Error($"Parameter '{FullName(name)}' is not supported");

@@ -76,7 +76,7 @@ internal sealed class BackupAction(BackupOptions options, NodeSet nodes, JobSet 
 
     private static void Check(NodeEntry source, NodeEntry target)
     {
-        foreach (var entry in (ReadOnlySpan<NodeEntry>)[source, target])
+        foreach (var entry in (ReadOnlySpan<NodeEntry>)[target, source])
         {
             if (entry.JobType is { } type)
             {

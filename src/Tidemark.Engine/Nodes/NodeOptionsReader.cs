@@ -35,7 +35,7 @@ internal static class NodeOptionsReader
             "null-co" => Common(options, ReadNull(options)),
             _ when s_otherDrivers.Contains(driver) => throw new QmpException(
                 QmpException.GenericError, $"Driver '{driver}' is not supported"),
-            _ => throw options.BadChoice("driver", driver),
+            _ => throw QmpArguments.BadChoice("driver", driver),
         };
     }
 

@@ -83,6 +83,11 @@ internal sealed class NodeSet
             throw Refuse($"Node '{name}' is busy: block device is in use by block job: {job}");
         }
 
+        if (node.Parents.Any(parent => parent.Owner is null))
+        {
+            throw Refuse($"Node {name} is in use");
+        }
+
         if (!entry.IsOwnedByMonitor)
         {
             throw Refuse($"Node {name} is not owned by the monitor");

@@ -55,7 +55,7 @@ internal sealed class ActionReader(NodeSet nodes, JobSet jobs, IEventSink events
             var type = item.GetString("type");
             if (!_readers.ContainsKey(type))
             {
-                throw item.BadChoice("type", type);
+                throw QmpArguments.BadChoice("type", type);
             }
 
             transaction.Add(Read(type, item.GetObject("data")));
