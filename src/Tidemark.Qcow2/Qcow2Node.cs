@@ -52,7 +52,7 @@ public sealed partial class Qcow2Node : BlockNode
             : null;
         _file.Attach(_fileChild);
         _children = _backingChild is null ? [_fileChild] : [_fileChild, _backingChild];
-        Limits = new BlockLimits { PreferredSize = header.ClusterSize };
+        Limits = new BlockLimits { PreferredSize = header.ClusterSize, ClusterSize = header.ClusterSize };
         _compressed = new CompressedClusterReader(_file, _clusterBits, header.CompressionType);
         _metadata.ClustersFreed = _compressed.Forget;
         _bitmapStore = new BitmapStore(_metadata, _file, name);
