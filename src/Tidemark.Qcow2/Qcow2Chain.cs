@@ -5,9 +5,9 @@ using Tidemark.Qcow2.Format;
 namespace Tidemark.Qcow2;
 
 /// <summary>
-/// An image and everything below it, opened by file name as QEMU does it: the name in an image is taken relative to that
-/// image's directory, the format from its header extension, or by probing when it does not say. Only the top may be
-/// writable. Owns all nodes.
+/// An image and everything below it, opened by file name as QEMU does it: the name in an image is taken relative to
+/// that image's directory, the format from its header extension, or by probing when it does not say. Only the top may
+/// be writable. Owns all nodes.
 /// </summary>
 public sealed class Qcow2Chain : IAsyncDisposable
 {
@@ -31,7 +31,8 @@ public sealed class Qcow2Chain : IAsyncDisposable
         List<BlockNode> owned = [];
         try
         {
-            var top = await OpenImageAsync(path, options.Format, options, owned, [], cancellationToken).ConfigureAwait(false);
+            var top = await OpenImageAsync(path, options.Format, options, owned, [], cancellationToken)
+                .ConfigureAwait(false);
             return new Qcow2Chain(top, owned);
         }
         catch
@@ -52,7 +53,8 @@ public sealed class Qcow2Chain : IAsyncDisposable
         else if (name.IndexOf(':') is var colon && colon > 0 && name.AsSpan(0, colon).IndexOf('/') < 0)
         {
             throw Qcow2Exception.NotSupported(
-                $"the backing file '{name}' of '{imagePath}' is given by protocol '{name[..colon]}', which is not supported");
+                $"the backing file '{name}' of '{imagePath}' is given by protocol '{name[..colon]}', which is "
+                + $"not supported");
         }
 
         return Path.Combine(Path.GetDirectoryName(imagePath) ?? "", name);
@@ -103,7 +105,8 @@ public sealed class Qcow2Chain : IAsyncDisposable
         {
             if (!options.FollowBacking)
             {
-                throw Qcow2Exception.NotSupported($"'{path}' has the backing file '{below}', and following such names is off");
+                throw Qcow2Exception.NotSupported(
+                    $"'{path}' has the backing file '{below}', and following such names is off");
             }
 
             backing = await OpenImageAsync(
@@ -114,7 +117,12 @@ public sealed class Qcow2Chain : IAsyncDisposable
         var image = await Qcow2Node.OpenAsync(
             name,
             file,
-            new Qcow2OpenOptions { ReadOnly = readOnly, Backing = backing, MetadataCacheLimit = options.MetadataCacheLimit },
+            new Qcow2OpenOptions
+            {
+                ReadOnly = readOnly,
+                Backing = backing,
+                MetadataCacheLimit = options.MetadataCacheLimit,
+            },
             cancellationToken).ConfigureAwait(false);
         owned.Add(image);
         return image;

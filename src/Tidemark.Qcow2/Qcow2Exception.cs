@@ -3,7 +3,8 @@ using Tidemark.Blocks.Nodes;
 namespace Tidemark.Qcow2;
 
 /// <summary>An image contradicts the format (<see cref="BlockErrorKind.Corrupt"/>), or uses a part of it that is not
-/// supported (<see cref="BlockErrorKind.NotSupported"/>). Failures of the storage below pass through as they are.</summary>
+/// supported (<see cref="BlockErrorKind.NotSupported"/>). Failures of the storage below pass through as they
+/// are.</summary>
 public sealed class Qcow2Exception : BlockException
 {
     /// <summary>Creates an error.</summary>

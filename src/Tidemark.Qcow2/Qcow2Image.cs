@@ -27,7 +27,8 @@ public static class Qcow2Image
 
     /// <summary>Reads and checks the header.</summary>
     /// <exception cref="Qcow2Exception">Not an image, damaged, or not supported, by name.</exception>
-    public static async ValueTask<Qcow2Header> ReadHeaderAsync(BlockNode file, CancellationToken cancellationToken = default)
+    public static async ValueTask<Qcow2Header> ReadHeaderAsync(BlockNode file,
+        CancellationToken cancellationToken = default)
     {
         var start = new byte[ProbeLength];
         await ReadPaddedAsync(file, start, cancellationToken).ConfigureAwait(false);
@@ -60,7 +61,8 @@ public static class Qcow2Image
             BinaryPrimitives.WriteInt64BigEndian(table.AsSpan(index * 8), layout.FirstBlock + ((long)index * size));
         }
 
-        await file.WriteAsync(layout.Header.RefcountTableOffset, table, WriteFlags.None, cancellationToken).ConfigureAwait(false);
+        await file.WriteAsync(layout.Header.RefcountTableOffset, table, WriteFlags.None, cancellationToken)
+            .ConfigureAwait(false);
         var codec = new RefcountCodec(layout.Header.RefcountOrder);
         var perBlock = size * 8 / options.RefcountBits;
         var block = new byte[size];
@@ -131,7 +133,8 @@ public static class Qcow2Image
             BackingFormat = options.BackingFormat,
             Extensions = extensions,
         };
-        return new ImageLayout(header, (1 + tableClusters) * size, (int)blocks, checked((int)(1 + tableClusters + blocks + l1Clusters)));
+        return new ImageLayout(header, (1 + tableClusters) * size, (int)blocks,
+            checked((int)(1 + tableClusters + blocks + l1Clusters)));
     }
 
     private static void Check(Qcow2CreateOptions options)
@@ -164,7 +167,8 @@ public static class Qcow2Image
             if (length is 0 or > Qcow2Limits.MaximumBackingFileLength)
             {
                 throw Invalid(
-                    $"the backing file's name has {length} bytes; 1 to {Qcow2Limits.MaximumBackingFileLength} are possible");
+                    $"the backing file's name has {length} bytes; 1 to {Qcow2Limits.MaximumBackingFileLength} "
+                    + $"are possible");
             }
 
             if (string.IsNullOrEmpty(options.BackingFormat))
@@ -174,7 +178,8 @@ public static class Qcow2Image
         }
 
         if (options.BackingFormat is { } format
-            && (options.BackingFile is null || Encoding.UTF8.GetByteCount(format) > Qcow2Limits.MaximumBackingFormatLength))
+            && (options.BackingFile is null
+                || Encoding.UTF8.GetByteCount(format) > Qcow2Limits.MaximumBackingFormatLength))
         {
             throw Invalid($"backing format '{format}' is too long, or there is no backing file");
         }
@@ -182,7 +187,8 @@ public static class Qcow2Image
 
     private static Qcow2Exception Invalid(string message) => new(BlockErrorKind.Invalid, message);
 
-    private static async ValueTask ReadPaddedAsync(BlockNode file, Memory<byte> target, CancellationToken cancellationToken)
+    private static async ValueTask ReadPaddedAsync(BlockNode file, Memory<byte> target,
+        CancellationToken cancellationToken)
     {
         var inside = (int)Math.Min(file.Length, target.Length);
         target.Span[inside..].Clear();

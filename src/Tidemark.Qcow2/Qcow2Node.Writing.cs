@@ -74,7 +74,8 @@ public sealed partial class Qcow2Node
         {
             throw new Qcow2Exception(
                 BlockErrorKind.NotSupported,
-                $"zeroes from {offset} to {end} of node '{Name}' would have to be written out: clusters have {size} bytes");
+                $"zeroes from {offset} to {end} of node '{Name}' would have to be written out: clusters have "
+                + $"{size} bytes");
         }
 
         await WriteZeroBytesAsync(offset, bodyStart - offset, cancellationToken).ConfigureAwait(false);
@@ -132,14 +133,16 @@ public sealed partial class Qcow2Node
         }
     }
 
-    private async ValueTask WriteThroughAsync(long offset, ReadOnlyMemory<byte> source, CancellationToken cancellationToken)
+    private async ValueTask WriteThroughAsync(long offset, ReadOnlyMemory<byte> source,
+        CancellationToken cancellationToken)
     {
         await WritePiecesAsync(offset, source, cancellationToken).ConfigureAwait(false);
         await FlushCoreAsync(cancellationToken).ConfigureAwait(false);
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask WritePiecesAsync(long offset, ReadOnlyMemory<byte> source, CancellationToken cancellationToken)
+    private async ValueTask WritePiecesAsync(long offset, ReadOnlyMemory<byte> source,
+        CancellationToken cancellationToken)
     {
         while (!source.IsEmpty)
         {
@@ -221,7 +224,8 @@ public sealed partial class Qcow2Node
         var head = (int)(offset - runStart);
         var tail = (int)(runStart + ((long)run.Count << _clusterBits) - offset - source.Length);
         var tailOffset = offset + source.Length;
-        var isZeroAround = run.IsFresh && IsKnownZero(runStart, head) && IsKnownZero(tailOffset, Math.Min(tail, Length - tailOffset));
+        var isZeroAround = run.IsFresh && IsKnownZero(runStart, head)
+            && IsKnownZero(tailOffset, Math.Min(tail, Length - tailOffset));
         if (isZeroAround || head + tail == 0)
         {
             await _file.WriteAsync(run.HostOffset + head, source, cancellationToken).ConfigureAwait(false);
@@ -236,11 +240,13 @@ public sealed partial class Qcow2Node
 
         await WriteOldAsync(runStart, head, run.HostOffset, cancellationToken).ConfigureAwait(false);
         await _file.WriteAsync(run.HostOffset + head, source, cancellationToken).ConfigureAwait(false);
-        await WriteOldAsync(tailOffset, tail, run.HostOffset + head + source.Length, cancellationToken).ConfigureAwait(false);
+        await WriteOldAsync(tailOffset, tail, run.HostOffset + head + source.Length, cancellationToken)
+            .ConfigureAwait(false);
     }
 
     private async ValueTask WriteMergedAsync(
-        ClusterRun run, long runStart, int head, ReadOnlyMemory<byte> source, int tail, CancellationToken cancellationToken)
+        ClusterRun run, long runStart, int head, ReadOnlyMemory<byte> source, int tail,
+        CancellationToken cancellationToken)
     {
         var length = head + source.Length + tail;
         var buffer = ArrayPool<byte>.Shared.Rent(length);

@@ -13,11 +13,11 @@ namespace Tidemark.Qcow2;
 /// </summary>
 /// <remarks>
 /// <para>The mapping (<see cref="Qcow2Metadata"/>) says what to do; this class does it. Data I/O holds no lock: a
-/// request enters an epoch, looks its mapping up and reads or writes the file; a cluster that is unmapped meanwhile is not
-/// used again before the request has left.</para>
-/// <para>Durability: a flush brings data and mapping to the file in an order in which a crash at any point leaves at most
-/// leaked clusters, and every flushed byte. Persistent bitmaps are marked in use on disk while the image is open for
-/// writing and are stored at disposal: after a crash they are inconsistent, never wrong.</para>
+/// request enters an epoch, looks its mapping up and reads or writes the file; a cluster that is unmapped meanwhile is
+/// not used again before the request has left.</para>
+/// <para>Durability: a flush brings data and mapping to the file in an order in which a crash at any point leaves at
+/// most leaked clusters, and every flushed byte. Persistent bitmaps are marked in use on disk while the image is open
+/// for writing and are stored at disposal: after a crash they are inconsistent, never wrong.</para>
 /// </remarks>
 public sealed partial class Qcow2Node : BlockNode
 {
@@ -85,17 +85,20 @@ public sealed partial class Qcow2Node : BlockNode
     /// <summary>The backing file's format as it stands in the image, or null.</summary>
     public string? BackingFormat => _metadata.Header.BackingFormat;
 
-    /// <summary>Why the stored bitmaps of an image that is open read-only could not be read; null when they could.</summary>
+    /// <summary>Why the stored bitmaps of an image that is open read-only could not be read; null when they
+    /// could.</summary>
     public string? BitmapProblem => _bitmapStore.Problem;
 
     private BlockNode? Backing => _backingChild?.Node;
 
     /// <summary>Opens an image.</summary>
     /// <param name="name">The node's name.</param>
-    /// <param name="file">The node that holds the image's bytes. It stays the caller's and must outlive this node.</param>
+    /// <param name="file">The node that holds the image's bytes. It stays the caller's and must outlive this
+    /// node.</param>
     /// <param name="options">How.</param>
     /// <param name="cancellationToken">Stops the opening.</param>
-    /// <exception cref="Qcow2Exception">The image is damaged, or needs something that is not supported, named.</exception>
+    /// <exception cref="Qcow2Exception">The image is damaged, or needs something that is not supported,
+    /// named.</exception>
     public static async ValueTask<Qcow2Node> OpenAsync(
         string name, BlockNode file, Qcow2OpenOptions options, CancellationToken cancellationToken = default)
     {
@@ -149,7 +152,8 @@ public sealed partial class Qcow2Node : BlockNode
     }
 
     /// <inheritdoc/>
-    public override ValueTask RemoveStoredBitmapAsync(string bitmapName, CancellationToken cancellationToken = default) =>
+    public override ValueTask RemoveStoredBitmapAsync(string bitmapName,
+        CancellationToken cancellationToken = default) =>
         IsReadOnly
             ? throw new BlockException(
                 BlockErrorKind.ReadOnly, $"cannot remove bitmap '{bitmapName}': node '{Name}' is read-only")
@@ -157,8 +161,8 @@ public sealed partial class Qcow2Node : BlockNode
 
     /// <summary>Stores the persistent bitmaps, makes everything durable and lets go of the children. No request may be
     /// under way.</summary>
-    /// <exception cref="BlockException">Something could not be stored. The image is consistent all the same, and a bitmap
-    /// that was not stored stays marked in use on disk: inconsistent when it is opened next.</exception>
+    /// <exception cref="BlockException">Something could not be stored. The image is consistent all the same, and a
+    /// bitmap that was not stored stays marked in use on disk: inconsistent when it is opened next.</exception>
     public override async ValueTask DisposeAsync()
     {
         if (_disposed)
@@ -199,7 +203,8 @@ public sealed partial class Qcow2Node : BlockNode
 
             if (mapping.Kind == ClusterKind.Unallocated)
             {
-                await AppendBackingStatusAsync(offset, mapping.Length, extents, cancellationToken).ConfigureAwait(false);
+                await AppendBackingStatusAsync(offset, mapping.Length, extents, cancellationToken)
+                    .ConfigureAwait(false);
             }
             else
             {
@@ -212,7 +217,8 @@ public sealed partial class Qcow2Node : BlockNode
 
     /// <summary>
     /// Appends what this image alone holds, without its backing chain: <see cref="ExtentFlags.Hole"/> where it has not
-    /// allocated anything and the backing file answers; zero clusters are allocated here (<see cref="ExtentFlags.Zero"/>).
+    /// allocated anything and the backing file answers; zero clusters are allocated here
+    /// (<see cref="ExtentFlags.Zero"/>).
     /// </summary>
     public async ValueTask GetOwnStatusAsync(
         long offset, long length, ExtentList extents, CancellationToken cancellationToken = default)
@@ -249,7 +255,8 @@ public sealed partial class Qcow2Node : BlockNode
         {
             throw new Qcow2Exception(
                 BlockErrorKind.Invalid,
-                $"the image of node '{name}' has the backing file '{header.BackingFile}', and no backing node was given");
+                $"the image of node '{name}' has the backing file '{header.BackingFile}', and no backing node "
+                + $"was given");
         }
 
         if (options.ReadOnly)
@@ -266,13 +273,15 @@ public sealed partial class Qcow2Node : BlockNode
         if (header.IsCorrupt)
         {
             throw Qcow2Exception.Corrupt(
-                $"the image of node '{name}' is marked corrupt; it can only be opened read-only. Repair it with qemu-img check -r all");
+                $"the image of node '{name}' is marked corrupt; it can only be opened read-only. Repair it with "
+                + $"qemu-img check -r all");
         }
 
         if (header.IsDirty)
         {
             throw Qcow2Exception.NotSupported(
-                $"the image of node '{name}' was not closed cleanly and has the feature 'lazy refcounts': its refcounts must "
+                $"the image of node '{name}' was not closed cleanly and has the feature 'lazy refcounts': its "
+                + $"refcounts must "
                 + "be rebuilt before it is written; repair it with qemu-img check -r all");
         }
     }
@@ -299,7 +308,8 @@ public sealed partial class Qcow2Node : BlockNode
         }
     }
 
-    // What must be in the file before the first write: no unknown autoclear bit, and no bitmap that claims to be in step.
+    // What must be in the file before the first write: no unknown autoclear bit, and no bitmap that claims to be in
+    // step.
     private async ValueTask PrepareForWritingAsync(CancellationToken cancellationToken)
     {
         var header = _metadata.Header;

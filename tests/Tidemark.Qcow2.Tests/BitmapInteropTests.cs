@@ -28,7 +28,8 @@ public sealed class BitmapInteropTests : IDisposable
         var path = _directory.File("ours.qcow2");
         await using (var file = RawFileNode.Create("file", path, 0))
         {
-            await Qcow2Image.CreateAsync(file, new Qcow2CreateOptions { Length = 64 * Mib, ClusterSize = clusterSize }, Token);
+            await Qcow2Image.CreateAsync(file, new Qcow2CreateOptions { Length = 64 * Mib, ClusterSize = clusterSize },
+                Token);
             await using var node = await Qcow2Node.OpenAsync("a", file, new Qcow2OpenOptions(), Token);
             node.Bitmaps.Add(new DirtyBitmap("fine", node.Length, 512) { IsPersistent = true });
             node.Bitmaps.Add(new DirtyBitmap("coarse", node.Length, Mib) { IsPersistent = true });
@@ -44,7 +45,8 @@ public sealed class BitmapInteropTests : IDisposable
         await Tool.RunOkAsync("qemu-img", "check", path);
         var bitmaps = await QueryAsync(path);
         Assert.Equal(
-            ["coarse 2097152 1048576 recording", "fine 300544 512 recording", "full 67108864 4096 recording", "still 1048576 65536"],
+            ["coarse 2097152 1048576 recording", "fine 300544 512 recording", "full 67108864 4096 recording",
+                "still 1048576 65536"],
             bitmaps);
     }
 
@@ -133,7 +135,8 @@ public sealed class BitmapInteropTests : IDisposable
             {"execute":"query-named-block-nodes"}
             {"execute":"quit"}
             """);
-        var reply = result.Output.Split('\n').Select(line => line.Trim()).First(line => line.Contains("\"node-name\"", StringComparison.Ordinal));
+        var reply = result.Output.Split('\n').Select(line => line.Trim()).First(line =>
+            line.Contains("\"node-name\"", StringComparison.Ordinal));
         var node = JsonNode.Parse(reply)!["return"]!.AsArray().First(entry => (string?)entry!["node-name"] == "q")!;
         return [.. (node["dirty-bitmaps"]?.AsArray() ?? [])
             .Select(bitmap => $"{bitmap!["name"]} {bitmap["count"]} {bitmap["granularity"]}"
@@ -148,7 +151,8 @@ public sealed class BitmapInteropTests : IDisposable
         {
             ArgumentList =
             {
-                "--blockdev", $"driver=file,filename={path},node-name=f", "--blockdev", "driver=qcow2,file=f,node-name=q",
+                "--blockdev", $"driver=file,filename={path},node-name=f", "--blockdev",
+                    "driver=qcow2,file=f,node-name=q",
                 "--chardev", "stdio,id=c", "--monitor", "chardev=c",
             },
             RedirectStandardInput = true,

@@ -21,7 +21,8 @@ public sealed class ChainTests : IDisposable
         await CreateAsync("base.qcow2", 100_000, null, null);
         await WriteAsync("base.qcow2", 0, 100_000, 7);
         await CreateAsync("top.qcow2", 300_000, "base.qcow2", "qcow2");
-        await using var chain = await Qcow2Chain.OpenAsync(_directory.File("top.qcow2"), new Qcow2ChainOptions(), Token);
+        await using var chain = await Qcow2Chain.OpenAsync(_directory.File("top.qcow2"), new Qcow2ChainOptions(),
+            Token);
         await chain.Top.WriteAsync(99_990, Enumerable.Repeat((byte)9, 20).ToArray(), cancellationToken: Token);
         var all = new byte[300_000];
         await chain.Top.ReadAsync(0, all, Token);
@@ -32,7 +33,8 @@ public sealed class ChainTests : IDisposable
         ExtentList extents = new();
         await chain.Top.GetBlockStatusAsync(0, 300_000, extents, Token);
         Assert.Equal(
-            [new Extent(0, 131_072, ExtentFlags.None), new Extent(131_072, 168_928, ExtentFlags.Hole | ExtentFlags.Zero)], extents);
+            [new Extent(0, 131_072, ExtentFlags.None), new Extent(131_072, 168_928,
+                ExtentFlags.Hole | ExtentFlags.Zero)], extents);
         extents.Clear();
         await ((Qcow2Node)chain.Top).GetOwnStatusAsync(0, 300_000, extents, Token);
         Assert.Equal(
@@ -47,7 +49,8 @@ public sealed class ChainTests : IDisposable
         await CreateAsync("base.qcow2", 300_000, null, null);
         await WriteAsync("base.qcow2", 0, 300_000, 7);
         await CreateAsync("top.qcow2", 200_000, "base.qcow2", "qcow2");
-        await using (var chain = await Qcow2Chain.OpenAsync(_directory.File("top.qcow2"), new Qcow2ChainOptions(), Token))
+        await using (var chain = await Qcow2Chain.OpenAsync(_directory.File("top.qcow2"), new Qcow2ChainOptions(),
+            Token))
         {
             await chain.Top.WriteZeroesAsync(0, 70_000, WriteFlags.MayUnmap, Token);
             await chain.Top.DiscardAsync(131_072, 68_928, Token);
@@ -74,7 +77,8 @@ public sealed class ChainTests : IDisposable
             await CreateAsync($"{depth}.qcow2", 100_000, $"{depth - 1}.qcow2", "qcow2");
         }
 
-        await using (var chain = await Qcow2Chain.OpenAsync(_directory.File("200.qcow2"), new Qcow2ChainOptions(), Token))
+        await using (var chain = await Qcow2Chain.OpenAsync(_directory.File("200.qcow2"), new Qcow2ChainOptions(),
+            Token))
         {
             var byteRead = new byte[1];
             await chain.Top.ReadAsync(999, byteRead, Token);
@@ -84,7 +88,8 @@ public sealed class ChainTests : IDisposable
         await CreateAsync("a.qcow2", 1000, "b.qcow2", "qcow2");
         await CreateAsync("b.qcow2", 1000, "a.qcow2", "qcow2");
         var exception = await Assert.ThrowsAsync<Qcow2Exception>(
-            async () => await Qcow2Chain.OpenAsync(_directory.File("a.qcow2"), new Qcow2ChainOptions { ReadOnly = true }, Token));
+            async () => await Qcow2Chain.OpenAsync(_directory.File("a.qcow2"),
+                new Qcow2ChainOptions { ReadOnly = true }, Token));
         Assert.Contains("loop", exception.Message, StringComparison.Ordinal);
     }
 

@@ -11,8 +11,9 @@ namespace Tidemark.Qcow2.Tests;
 /// <summary>
 /// Power failures. A file records every write and flush of a random history; then for every prefix of it the file is
 /// rebuilt, once as it is and again with the writes since the last flush in a random subset, torn at sectors. Each time
-/// the image must open, the check must find at most leaks, each sector must hold its flushed content or something written
-/// later, and no bitmap that claims to be in step may call a sector clean that differs from the bitmap's beginning.
+/// the image must open, the check must find at most leaks, each sector must hold its flushed content or something
+/// written later, and no bitmap that claims to be in step may call a sector clean that differs from the bitmap's
+/// beginning.
 /// </summary>
 public sealed class CrashTests
 {
@@ -32,7 +33,8 @@ public sealed class CrashTests
     public Task AfterAnyPrefixOfAGrowingRefcountTable() =>
         TestSeed.RunAsync(random => RunAsync(random, 512, 64, 2_600_000 / Sector * Sector, 30, maximumWrite: 400));
 
-    private static async Task RunAsync(Random random, int clusterSize, int refcountBits, int length, int steps, int maximumWrite)
+    private static async Task RunAsync(Random random, int clusterSize, int refcountBits, int length, int steps,
+        int maximumWrite)
     {
         var history = await MakeHistoryAsync(random, clusterSize, refcountBits, length, steps, maximumWrite);
         var durable = history.File.Initial;
@@ -81,7 +83,8 @@ public sealed class CrashTests
                 if (whole == 0 || (whole == 1 && random.Next(2) == 0))
                 {
                     var data = change.Data.AsSpan(part, Math.Min(Sector, change.Data.Length - part)).ToArray();
-                    content = RecordingFile.Apply(content, new FileEvent(FileEventKind.Write, change.Offset + part, data));
+                    content = RecordingFile.Apply(content, new FileEvent(FileEventKind.Write, change.Offset + part,
+                        data));
                 }
             }
         }
@@ -106,7 +109,8 @@ public sealed class CrashTests
             Assert.True(
                 writes.Skip(Math.Max(last, 0)).Any(write => write.Value == found),
                 $"after {eventCount} events sector {sector} holds {found}, lost after step {flushedSteps}");
-            Assert.True(SameFill(disk.AsSpan(sector * Sector, Sector)), $"after {eventCount} events sector {sector} is torn");
+            Assert.True(SameFill(disk.AsSpan(sector * Sector, Sector)),
+                $"after {eventCount} events sector {sector} is torn");
         }
 
         foreach (var bitmap in node.Bitmaps.Where(bitmap => !bitmap.IsInconsistent && bitmap.Name == "since-start"))
@@ -116,7 +120,8 @@ public sealed class CrashTests
                 var found = BinaryPrimitives.ReadInt32LittleEndian(disk.AsSpan(sector * Sector));
                 Assert.True(
                     found == history.Start[sector] || bitmap.Get(sector * Sector),
-                    $"after {eventCount} events the bitmap calls sector {sector} clean, which was {history.Start[sector]} and is {found}");
+                    $"after {eventCount} events the bitmap calls sector {sector} clean, which was "
+                    + $"{history.Start[sector]} and is {found}");
             }
         }
     }
@@ -132,8 +137,10 @@ public sealed class CrashTests
         RecordingFile file = new() { IgnoresDiscards = random.Next(3) != 0 };
         Qcow2OpenOptions open = new() { GrowthStep = clusterSize * 16 };
         await Qcow2Image.CreateAsync(
-            file, new Qcow2CreateOptions { Length = length, ClusterSize = clusterSize, RefcountBits = refcountBits }, Token);
-        var sectors = Enumerable.Range(0, length / Sector).Select(_ => new List<(int Step, int Value)> { (-1, 0) }).ToArray();
+            file, new Qcow2CreateOptions { Length = length, ClusterSize = clusterSize, RefcountBits = refcountBits },
+                Token);
+        var sectors = Enumerable.Range(0, length / Sector).Select(_ =>
+            new List<(int Step, int Value)> { (-1, 0) }).ToArray();
         await using (var node = await Qcow2Node.OpenAsync("a", file, open, Token))
         {
             for (var step = 0; step < 5; step++)
@@ -208,5 +215,6 @@ public sealed class CrashTests
     }
 
     private sealed record History(
-        RecordingFile File, List<(int Step, int Value)>[] Sectors, int[] Start, List<(int EventCount, int StepCount)> Flushes);
+        RecordingFile File, List<(int Step, int Value)>[] Sectors, int[] Start, List<(int EventCount,
+            int StepCount)> Flushes);
 }

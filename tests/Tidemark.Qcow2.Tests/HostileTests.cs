@@ -8,7 +8,8 @@ using Xunit;
 
 namespace Tidemark.Qcow2.Tests;
 
-/// <summary>Damaged and malicious images: refused with a clear error, never misread, never a hang or a huge allocation.</summary>
+/// <summary>Damaged and malicious images: refused with a clear error, never misread, never a hang or a huge
+/// allocation.</summary>
 public sealed class HostileTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -72,7 +73,8 @@ public sealed class HostileTests
         }
 
         var exception = await Assert.ThrowsAsync<Qcow2Exception>(
-            async () => await Qcow2Node.OpenAsync("a", new RecordingFile(bytes), new Qcow2OpenOptions { ReadOnly = true }, Token));
+            async () => await Qcow2Node.OpenAsync("a", new RecordingFile(bytes),
+                new Qcow2OpenOptions { ReadOnly = true }, Token));
         Assert.Contains(word, exception.Message, StringComparison.Ordinal);
     }
 
@@ -85,7 +87,8 @@ public sealed class HostileTests
         bytes[table + 1] = 30;
         "time travel\0"u8.CopyTo(bytes.AsSpan(table + 2));
         var exception = await Assert.ThrowsAsync<Qcow2Exception>(
-            async () => await Qcow2Node.OpenAsync("a", new RecordingFile(bytes), new Qcow2OpenOptions { ReadOnly = true }, Token));
+            async () => await Qcow2Node.OpenAsync("a", new RecordingFile(bytes),
+                new Qcow2OpenOptions { ReadOnly = true }, Token));
         Assert.Equal(BlockErrorKind.NotSupported, exception.Kind);
         Assert.Contains("time travel", exception.Message, StringComparison.Ordinal);
     }
@@ -130,7 +133,8 @@ public sealed class HostileTests
 
         var reading = await Assert.ThrowsAsync<Qcow2Exception>(async () => await node.ReadAsync(0, buffer, Token));
         Assert.Equal(BlockErrorKind.Corrupt, reading.Kind);
-        await Assert.ThrowsAsync<Qcow2Exception>(async () => await node.WriteAsync(0, buffer, cancellationToken: Token));
+        await Assert.ThrowsAsync<Qcow2Exception>(async () =>
+            await node.WriteAsync(0, buffer, cancellationToken: Token));
     }
 
     [Fact]

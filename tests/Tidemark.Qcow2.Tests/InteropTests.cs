@@ -33,7 +33,8 @@ public sealed class InteropTests : IDisposable
             await using (var file = RawFileNode.Create("file", path, 0))
             {
                 await Qcow2Image.CreateAsync(
-                    file, new Qcow2CreateOptions { Length = Length, ClusterSize = clusterSize, RefcountBits = refcountBits }, Token);
+                    file, new Qcow2CreateOptions { Length = Length, ClusterSize = clusterSize,
+                        RefcountBits = refcountBits }, Token);
                 await using var node = await Qcow2Node.OpenAsync("a", file, new Qcow2OpenOptions(), Token);
                 await ChangeAtRandom(node, expected, random, 60);
             }
@@ -96,7 +97,8 @@ public sealed class InteropTests : IDisposable
 
         await File.WriteAllBytesAsync(raw, expected, Token);
         await Tool.RunOkAsync(
-            "qemu-img", "convert", "-c", "-O", "qcow2", "-o", $"compression_type={type},cluster_size={clusterSize}", raw, path);
+            "qemu-img", "convert", "-c", "-O", "qcow2", "-o", $"compression_type={type},cluster_size={clusterSize}",
+                raw, path);
         await TestSeed.RunAsync(async random =>
         {
             await using (var file = RawFileNode.Open("file", path, readOnly: false))
@@ -120,7 +122,8 @@ public sealed class InteropTests : IDisposable
     {
         SkipWithout("qemu-img", "qemu-io");
         var path = _directory.File("snapshots.qcow2");
-        await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", "-o", $"cluster_size={clusterSize}", path, "8M");
+        await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", "-o", $"cluster_size={clusterSize}", path,
+            "8M");
         await Tool.RunOkAsync("qemu-io", "-f", "qcow2", "-c", "write -P 1 0 3M", "-c", "write -z 1M 64k", path);
         var atSnapshot = await ReadRaw(path);
         await Tool.RunOkAsync("qemu-img", "snapshot", "-c", "one", path);
@@ -186,7 +189,8 @@ public sealed class InteropTests : IDisposable
         for (var step = 0; step < steps; step++)
         {
             var offset = random.Next(expected.Length);
-            var length = 1 + random.Next(Math.Min(expected.Length - offset, random.Next(3) switch { 0 => 1000, 1 => 100_000, _ => 2_000_000 }));
+            var length = 1 + random.Next(Math.Min(expected.Length - offset, random.Next(3) switch { 0 => 1000, 1 =>
+                100_000, _ => 2_000_000 }));
             switch (random.Next(6))
             {
                 case 0:
@@ -203,7 +207,8 @@ public sealed class InteropTests : IDisposable
                 default:
                     var data = new byte[length];
                     random.NextBytes(data);
-                    await node.WriteAsync(offset, data, random.Next(10) == 0 ? WriteFlags.ForceUnitAccess : WriteFlags.None, Token);
+                    await node.WriteAsync(offset, data, random.Next(10) == 0
+                        ? WriteFlags.ForceUnitAccess : WriteFlags.None, Token);
                     data.CopyTo(expected, offset);
                     break;
             }

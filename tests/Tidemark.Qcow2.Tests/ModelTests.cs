@@ -7,7 +7,8 @@ using Xunit;
 
 namespace Tidemark.Qcow2.Tests;
 
-/// <summary>Random operations against a byte array and a set of dirty granules, with reopening at random points.</summary>
+/// <summary>Random operations against a byte array and a set of dirty granules, with reopening at random
+/// points.</summary>
 public sealed class ModelTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -140,7 +141,8 @@ public sealed class ModelTests
         Assert.Equal(expected, all);
     });
 
-    private static Qcow2CreateOptions Options(int length, int clusterSize, int refcountBits, BlockNode? backing) => new()
+    private static Qcow2CreateOptions Options(int length, int clusterSize, int refcountBits, BlockNode? backing) =>
+        new()
     {
         Length = length,
         ClusterSize = clusterSize,
@@ -187,7 +189,8 @@ public sealed class ModelTests
             default:
                 var data = new byte[length];
                 random.NextBytes(data);
-                await node.WriteAsync(offset, data, random.Next(9) == 0 ? WriteFlags.ForceUnitAccess : WriteFlags.None, Token);
+                await node.WriteAsync(offset, data, random.Next(9) == 0
+                    ? WriteFlags.ForceUnitAccess : WriteFlags.None, Token);
                 data.CopyTo(expected, offset);
                 break;
         }
@@ -208,7 +211,8 @@ public sealed class ModelTests
         foreach (var extent in extents.Where(extent => extent.IsZero))
         {
             Assert.False(
-                expected.AsSpan((int)extent.Offset, (int)extent.Length).ContainsAnyExcept((byte)0), $"{extent} is not zero");
+                expected.AsSpan((int)extent.Offset, (int)extent.Length).ContainsAnyExcept((byte)0),
+                    $"{extent} is not zero");
         }
 
         var bitmap = node.Bitmaps.Find("b")!;

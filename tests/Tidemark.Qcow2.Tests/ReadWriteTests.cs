@@ -14,7 +14,8 @@ public sealed class ReadWriteTests
     public async Task WhatWasWrittenIsReadAfterReopening(int clusterSize)
     {
         RecordingFile file = new();
-        await Qcow2Image.CreateAsync(file, new Qcow2CreateOptions { Length = 3_000_000, ClusterSize = clusterSize }, Token);
+        await Qcow2Image.CreateAsync(file, new Qcow2CreateOptions { Length = 3_000_000, ClusterSize = clusterSize },
+            Token);
         var data = new byte[1_500_000];
         new Random(1).NextBytes(data);
         await using (var node = await Qcow2Node.OpenAsync("a", file, new Qcow2OpenOptions(), Token))

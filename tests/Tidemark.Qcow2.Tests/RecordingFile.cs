@@ -2,8 +2,8 @@ using Tidemark.Blocks.Nodes;
 
 namespace Tidemark.Qcow2.Tests;
 
-/// <summary>A growable file in memory that remembers what was done to it, so that a test can ask: what would the file hold
-/// had the power failed here?</summary>
+/// <summary>A growable file in memory that remembers what was done to it, so that a test can ask: what would the file
+/// hold had the power failed here?</summary>
 internal sealed class RecordingFile : BlockNode
 {
     private readonly Lock _gate = new();
@@ -55,7 +55,8 @@ internal sealed class RecordingFile : BlockNode
 
     public override ValueTask DisposeAsync() => default;
 
-    protected override async ValueTask ReadCoreAsync(long offset, Memory<byte> target, CancellationToken cancellationToken)
+    protected override async ValueTask ReadCoreAsync(long offset, Memory<byte> target,
+        CancellationToken cancellationToken)
     {
         await SuspendAsync();
         lock (_gate)

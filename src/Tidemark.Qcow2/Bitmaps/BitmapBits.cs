@@ -7,8 +7,8 @@ using Tidemark.Qcow2.Metadata;
 namespace Tidemark.Qcow2.Bitmaps;
 
 /// <summary>
-/// The bits of one bitmap in the file: a table with one entry for each cluster of bits, that is its offset, or 0 for all
-/// clean, or 1 for all dirty (docs/interop/qcow2, "Bitmap table").
+/// The bits of one bitmap in the file: a table with one entry for each cluster of bits, that is its offset, or 0 for
+/// all clean, or 1 for all dirty (docs/interop/qcow2, "Bitmap table").
 /// </summary>
 internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
 {
@@ -21,11 +21,13 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
     private readonly int _clusterSize = metadata.Header.ClusterSize;
 
     /// <summary>Bytes of bits of a bitmap.</summary>
-    internal static long LengthOf(long diskLength, long granularity) => (((diskLength + granularity - 1) / granularity) + 7) / 8;
+    internal static long LengthOf(long diskLength, long granularity) =>
+        (((diskLength + granularity - 1) / granularity) + 7) / 8;
 
     /// <summary>Reads the bits into an empty bitmap.</summary>
     /// <exception cref="Qcow2Exception">The table contradicts the format.</exception>
-    internal async ValueTask LoadAsync(BitmapDirectoryEntry entry, DirtyBitmap bitmap, CancellationToken cancellationToken)
+    internal async ValueTask LoadAsync(BitmapDirectoryEntry entry, DirtyBitmap bitmap,
+        CancellationToken cancellationToken)
     {
         var table = await ReadTableAsync(file, entry, _clusterSize, cancellationToken).ConfigureAwait(false);
         var length = LengthOf(bitmap.Length, bitmap.Granularity);
@@ -43,7 +45,8 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
             var count = 1;
             if ((table[index] & OffsetMask) == 0)
             {
-                bytes.AsSpan((int)start, (int)Math.Min(_clusterSize, length - start)).Fill(table[index] == AllOnes ? (byte)0xff : (byte)0);
+                var bits = bytes.AsSpan((int)start, (int)Math.Min(_clusterSize, length - start));
+                bits.Fill(table[index] == AllOnes ? (byte)0xff : (byte)0);
             }
             else
             {
@@ -54,7 +57,8 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
                 }
 
                 var part = (int)Math.Min((long)count * _clusterSize, length - start);
-                await file.ReadAsync((long)table[index], bytes.AsMemory((int)start, part), cancellationToken).ConfigureAwait(false);
+                await file.ReadAsync((long)table[index], bytes.AsMemory((int)start, part), cancellationToken)
+                    .ConfigureAwait(false);
             }
 
             index += count;
@@ -120,7 +124,8 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
         }
 
         await metadata.FreeUnlinkedAsync(
-            entry.TableOffset, (int)(((entry.TableEntries * 8L) + _clusterSize - 1) / _clusterSize)).ConfigureAwait(false);
+            entry.TableOffset, (int)(((entry.TableEntries * 8L) + _clusterSize - 1) / _clusterSize))
+                .ConfigureAwait(false);
     }
 
     /// <summary>The clusters of the table, checked.</summary>
@@ -131,7 +136,8 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
         if (entry.TableOffset > file.EndOfClusters - length)
         {
             throw Qcow2Exception.Corrupt(
-                $"the table of bitmap '{entry.Name}' at 0x{entry.TableOffset:x}, {length} bytes, lies past the end of the file");
+                $"the table of bitmap '{entry.Name}' at 0x{entry.TableOffset:x}, {length} bytes, lies past the "
+                + $"end of the file");
         }
 
         var bytes = new byte[length];
@@ -155,7 +161,8 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
     }
 
     private async ValueTask WriteBitsAsync(
-        byte[] bytes, int length, List<int> clusters, ulong[] table, AllocationList allocated, CancellationToken cancellationToken)
+        byte[] bytes, int length, List<int> clusters, ulong[] table, AllocationList allocated,
+        CancellationToken cancellationToken)
     {
         var perTransfer = Math.Max(1, TransferLimit / _clusterSize);
         var buffer = ArrayPool<byte>.Shared.Rent(perTransfer * _clusterSize);
@@ -164,13 +171,15 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
             for (var start = 0; start < clusters.Count; start += perTransfer)
             {
                 var count = Math.Min(perTransfer, clusters.Count - start);
-                var offset = await allocated.AllocateAsync((long)count * _clusterSize, cancellationToken).ConfigureAwait(false);
+                var offset = await allocated.AllocateAsync((long)count * _clusterSize, cancellationToken)
+                    .ConfigureAwait(false);
                 var target = buffer.AsMemory(0, count * _clusterSize);
                 target.Span.Clear();
                 for (var step = 0; step < count; step++)
                 {
                     var from = clusters[start + step] * _clusterSize;
-                    bytes.AsSpan(from, Math.Min(_clusterSize, length - from)).CopyTo(target.Span[(step * _clusterSize)..]);
+                    var bits = bytes.AsSpan(from, Math.Min(_clusterSize, length - from));
+                    bits.CopyTo(target.Span[(step * _clusterSize)..]);
                     table[clusters[start + step]] = (ulong)offset + ((ulong)step * (ulong)_clusterSize);
                 }
 

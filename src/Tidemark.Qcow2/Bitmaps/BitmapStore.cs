@@ -12,16 +12,17 @@ namespace Tidemark.Qcow2.Bitmaps;
 /// <remarks>
 /// <para>Why no write can be missed by a bitmap that claims to be in step (in_use clear):</para>
 /// <para>1. A writable image marks every bitmap in use, durably, before the first request can be made (<see
-/// cref="MarkInUseAsync"/>, called by open). From then until the last step of <see cref="StoreAsync"/> every bitmap that
-/// the file names is in use, so a crash anywhere in between makes them inconsistent, whatever was written.</para>
-/// <para>2. <see cref="StoreAsync"/> runs when no request is under way and none will come; the bits in memory hold every
-/// write. Bits, tables and the new directory go to new clusters and are flushed before the header names the new directory.
-/// The header's change is one sector. Before it, the old directory (in use) counts; after it, the new one, complete.</para>
-/// <para>3. A bitmap added while the image is open is not in the file before that moment. One that is removed is taken out
-/// of the directory by a new directory, in the same order, all others still in use.</para>
+/// cref="MarkInUseAsync"/>, called by open). From then until the last step of <see cref="StoreAsync"/> every bitmap
+/// that the file names is in use, so a crash anywhere in between makes them inconsistent, whatever was written.</para>
+/// <para>2. <see cref="StoreAsync"/> runs when no request is under way and none will come; the bits in memory hold
+/// every write. Bits, tables and the new directory go to new clusters and are flushed before the header names the new
+/// directory. The header's change is one sector. Before it, the old directory (in use) counts; after it, the new one,
+/// complete.</para>
+/// <para>3. A bitmap added while the image is open is not in the file before that moment. One that is removed is taken
+/// out of the directory by a new directory, in the same order, all others still in use.</para>
 /// <para>4. Software that does not know bitmaps clears the autoclear bit when it writes; then nothing is loaded.</para>
-/// <para>An inconsistent bitmap is kept as it is until it is removed. Calls are made one at a time: open, drained sections,
-/// disposal.</para>
+/// <para>An inconsistent bitmap is kept as it is until it is removed. Calls are made one at a time: open, drained
+/// sections, disposal.</para>
 /// </remarks>
 internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string nodeName)
 {
@@ -42,7 +43,8 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
 
         try
         {
-            foreach (var entry in await ReadDirectoryAsync(extension, node.Length, cancellationToken).ConfigureAwait(false))
+            foreach (var entry in await ReadDirectoryAsync(extension, node.Length, cancellationToken)
+                .ConfigureAwait(false))
             {
                 var bitmap = await LoadOneAsync(entry, node.Length, cancellationToken).ConfigureAwait(false);
                 _stored.Add(new StoredBitmap(entry, bitmap));
@@ -56,7 +58,8 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
         }
     }
 
-    /// <summary>Marks every bitmap in use, durably. Until <see cref="StoreAsync"/> none of them can be taken for true.</summary>
+    /// <summary>Marks every bitmap in use, durably. Until <see cref="StoreAsync"/> none of them can be taken for
+    /// true.</summary>
     internal async ValueTask MarkInUseAsync(CancellationToken cancellationToken)
     {
         if (_stored.Count == 0 || _stored.TrueForAll(stored => (stored.Entry.Flags & BitmapFlags.InUse) != 0))
@@ -71,7 +74,8 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
             Entry = stored.Entry with { Flags = stored.Entry.Flags | BitmapFlags.InUse },
         });
         var directory = Lay(marked.ConvertAll(stored => stored.Entry));
-        await file.WriteAsync(metadata.Header.Bitmaps!.Value.DirectoryOffset, directory, cancellationToken).ConfigureAwait(false);
+        await file.WriteAsync(metadata.Header.Bitmaps!.Value.DirectoryOffset, directory, cancellationToken)
+            .ConfigureAwait(false);
         await file.FlushAsync(cancellationToken).ConfigureAwait(false);
         _stored = marked;
     }
@@ -80,7 +84,8 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
     internal async ValueTask StoreAsync(Qcow2Node node, CancellationToken cancellationToken)
     {
         var kept = _stored.FindAll(stored => IsKept(node, stored) && stored.Bitmap.IsInconsistent);
-        var toStore = node.Bitmaps.Where(bitmap => bitmap is { IsPersistent: true, IsInconsistent: false, Name: not null }).ToList();
+        var toStore = node.Bitmaps.Where(bitmap =>
+            bitmap is { IsPersistent: true, IsInconsistent: false, Name: not null }).ToList();
         if (toStore.Count == 0 && kept.Count == _stored.Count)
         {
             return;
@@ -93,7 +98,8 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
             foreach (var bitmap in toStore)
             {
                 var old = _stored.Find(stored => ReferenceEquals(stored.Bitmap, bitmap));
-                var (offset, count) = await _bits.StoreAsync(bitmap, allocated, cancellationToken).ConfigureAwait(false);
+                var (offset, count) = await _bits.StoreAsync(bitmap, allocated, cancellationToken)
+                    .ConfigureAwait(false);
                 entries.Add(NewEntry(bitmap, old?.Entry, offset, count));
             }
 
@@ -126,7 +132,8 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
         AllocationList allocated = new(metadata);
         try
         {
-            await SwitchAsync(left.ConvertAll(stored => stored.Entry), allocated, cancellationToken).ConfigureAwait(false);
+            await SwitchAsync(left.ConvertAll(stored => stored.Entry), allocated, cancellationToken)
+                .ConfigureAwait(false);
         }
         catch
         {
@@ -205,10 +212,12 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
         if (entries.Count > 0)
         {
             var directory = Lay(entries);
-            if (directory.Length > Qcow2Limits.MaximumBitmapDirectoryBytes || entries.Count > Qcow2Limits.MaximumBitmaps)
+            if (directory.Length > Qcow2Limits.MaximumBitmapDirectoryBytes
+                || entries.Count > Qcow2Limits.MaximumBitmaps)
             {
                 throw Qcow2Exception.NotSupported(
-                    $"{entries.Count} bitmaps in a directory of {directory.Length} bytes are over the limits of the format");
+                    $"{entries.Count} bitmaps in a directory of {directory.Length} bytes are over the limits of "
+                    + $"the format");
             }
 
             var offset = await allocated.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
@@ -218,7 +227,8 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
 
         var old = metadata.Header.Bitmaps;
         await metadata.WriteBackAsync(cancellationToken).ConfigureAwait(false);
-        await metadata.UpdateHeaderAsync(header => header.WithBitmaps(extension), cancellationToken).ConfigureAwait(false);
+        await metadata.UpdateHeaderAsync(header => header.WithBitmaps(extension), cancellationToken)
+            .ConfigureAwait(false);
         if (old is { } before)
         {
             var clusters = (int)((before.DirectoryLength + metadata.ClusterSize - 1) / metadata.ClusterSize);
@@ -232,7 +242,8 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
         if (extension.DirectoryOffset > file.EndOfClusters - extension.DirectoryLength)
         {
             throw Qcow2Exception.Corrupt(
-                $"the bitmap directory at 0x{extension.DirectoryOffset:x}, {extension.DirectoryLength} bytes, lies past the end "
+                $"the bitmap directory at 0x{extension.DirectoryOffset:x}, {extension.DirectoryLength} bytes, "
+                + $"lies past the end "
                 + "of the file");
         }
 
@@ -261,7 +272,7 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
         {
             try
             {
-                var bitmap = new DirtyBitmap(entry.Name, diskLength, 1L << entry.GranularityBits) { IsPersistent = true };
+                DirtyBitmap bitmap = new(entry.Name, diskLength, 1L << entry.GranularityBits) { IsPersistent = true };
                 await _bits.LoadAsync(entry, bitmap, cancellationToken).ConfigureAwait(false);
                 bitmap.IsRecording = (entry.Flags & BitmapFlags.Auto) != 0;
                 return bitmap;

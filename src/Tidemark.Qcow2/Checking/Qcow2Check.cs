@@ -8,11 +8,11 @@ namespace Tidemark.Qcow2.Checking;
 
 /// <summary>
 /// Counts every reference to every cluster of an image that is not in use, and compares with its refcounts: what is
-/// counted too often is a leak, what is used more often than counted is corruption, and so is a reference to what is not
-/// in the file. Changes nothing.
+/// counted too often is a leak, what is used more often than counted is corruption, and so is a reference to what is
+/// not in the file. Changes nothing.
 /// </summary>
-/// <remarks>Memory: two bytes for each cluster of the file; files of more than <see cref="MaximumClusters"/> clusters are
-/// refused.</remarks>
+/// <remarks>Memory: two bytes for each cluster of the file; files of more than <see cref="MaximumClusters"/> clusters
+/// are refused.</remarks>
 public sealed class Qcow2Check
 {
     /// <summary>The largest file that is checked, in clusters: 1 GiB of counters.</summary>
@@ -37,7 +37,8 @@ public sealed class Qcow2Check
     private long ClusterSize => _header.ClusterSize;
 
     /// <summary>Checks the image in a file node.</summary>
-    public static async ValueTask<Qcow2CheckReport> RunAsync(BlockNode file, CancellationToken cancellationToken = default)
+    public static async ValueTask<Qcow2CheckReport> RunAsync(BlockNode file,
+        CancellationToken cancellationToken = default)
     {
         var header = await Qcow2Image.ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
         using ImageFile image = new(file, header.ClusterBits, 1);
@@ -62,7 +63,8 @@ public sealed class Qcow2Check
     private async ValueTask CountAsync(CancellationToken cancellationToken)
     {
         Use(0, ClusterSize, "header");
-        await CountMappingAsync(_header.L1Offset, _header.L1EntryCount, isActive: true, cancellationToken).ConfigureAwait(false);
+        await CountMappingAsync(_header.L1Offset, _header.L1EntryCount, isActive: true, cancellationToken)
+            .ConfigureAwait(false);
         Use(_header.RefcountTableOffset, _header.RefcountTableClusters * ClusterSize, "refcount table");
         if (_header.SnapshotCount > 0)
         {
@@ -82,7 +84,8 @@ public sealed class Qcow2Check
         }
     }
 
-    private async ValueTask CountMappingAsync(long l1Offset, int count, bool isActive, CancellationToken cancellationToken)
+    private async ValueTask CountMappingAsync(long l1Offset, int count, bool isActive,
+        CancellationToken cancellationToken)
     {
         if (count == 0)
         {
@@ -160,7 +163,8 @@ public sealed class Qcow2Check
             foreach (var entry in BitmapDirectoryEntry.ReadAll(bytes, bitmaps.Count, _header.ClusterSize))
             {
                 Use(entry.TableOffset, entry.TableEntries * 8L, $"table of bitmap '{entry.Name}'");
-                foreach (var cluster in await BitmapBits.ReadTableAsync(_file, entry, _header.ClusterSize, cancellationToken)
+                foreach (var cluster in await BitmapBits.ReadTableAsync(_file, entry, _header.ClusterSize,
+                    cancellationToken)
                     .ConfigureAwait(false))
                 {
                     if ((cluster & L2Entry.OffsetMask) != 0)
@@ -207,7 +211,8 @@ public sealed class Qcow2Check
     }
 
     // A copied flag where the count is not one lets a write change what a snapshot holds; a missing one costs a copy.
-    private async ValueTask CheckCopiedAsync(ulong entry, long offset, bool isActive, CancellationToken cancellationToken)
+    private async ValueTask CheckCopiedAsync(ulong entry, long offset, bool isActive,
+        CancellationToken cancellationToken)
     {
         if (isActive && (entry & L2Entry.Copied) != 0)
         {
@@ -237,7 +242,8 @@ public sealed class Qcow2Check
             return false;
         }
 
-        for (var cluster = offset >> _header.ClusterBits; cluster <= (offset + length - 1) >> _header.ClusterBits; cluster++)
+        var last = (offset + length - 1) >> _header.ClusterBits;
+        for (var cluster = offset >> _header.ClusterBits; cluster <= last; cluster++)
         {
             _uses[cluster] = (ushort)Math.Min(ushort.MaxValue, _uses[cluster] + 1);
         }

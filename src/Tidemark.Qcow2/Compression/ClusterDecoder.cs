@@ -3,7 +3,8 @@ using ZstdSharp;
 
 namespace Tidemark.Qcow2.Compression;
 
-/// <summary>Decodes one compressed cluster: raw deflate, or one zstd frame; the bytes behind its end mean nothing.</summary>
+/// <summary>Decodes one compressed cluster: raw deflate, or one zstd frame; the bytes behind its end mean
+/// nothing.</summary>
 internal static class ClusterDecoder
 {
     /// <summary>Decodes exactly one cluster.</summary>
@@ -13,7 +14,8 @@ internal static class ClusterDecoder
     /// <param name="target">The cluster.</param>
     /// <param name="hostOffset">Where the bytes lie, for the message.</param>
     /// <exception cref="Qcow2Exception">The bytes do not decode to a whole cluster.</exception>
-    internal static void Decode(int compressionType, byte[] source, int sourceLength, Span<byte> target, long hostOffset)
+    internal static void Decode(int compressionType, byte[] source, int sourceLength, Span<byte> target,
+        long hostOffset)
     {
         try
         {
@@ -27,7 +29,8 @@ internal static class ClusterDecoder
         {
             throw new Qcow2Exception(
                 Blocks.Nodes.BlockErrorKind.Corrupt,
-                $"the compressed cluster at 0x{hostOffset:x}, {sourceLength} bytes, cannot be decoded: {exception.Message}",
+                $"the compressed cluster at 0x{hostOffset:x}, {sourceLength} bytes, cannot be decoded: "
+                + $"{exception.Message}",
                 exception);
         }
     }

@@ -4,7 +4,8 @@ using Tidemark.Qcow2.Metadata;
 
 namespace Tidemark.Qcow2.Compression;
 
-/// <summary>Reads parts of compressed clusters; keeps the last decoded cluster, because readers come in small steps.</summary>
+/// <summary>Reads parts of compressed clusters; keeps the last decoded cluster, because readers come in small
+/// steps.</summary>
 /// <remarks>Thread-safe. The kept cluster is known by its L2 entry, so it is forgotten when clusters are freed and its
 /// host bytes may become another's.</remarks>
 internal sealed class CompressedClusterReader(ImageFile file, int clusterBits, int compressionType)
@@ -24,7 +25,8 @@ internal sealed class CompressedClusterReader(ImageFile file, int clusterBits, i
         }
     }
 
-    internal async ValueTask ReadAsync(ulong entry, int offsetInCluster, Memory<byte> target, CancellationToken cancellationToken)
+    internal async ValueTask ReadAsync(ulong entry, int offsetInCluster, Memory<byte> target,
+        CancellationToken cancellationToken)
     {
         int generation;
         lock (_gate)

@@ -31,7 +31,8 @@ internal readonly record struct BitmapsExtension(uint Count, long DirectoryLengt
         if (length is 0 or > Qcow2Limits.MaximumBitmapDirectoryBytes)
         {
             throw Qcow2Exception.Corrupt(
-                $"the bitmap directory has {length} bytes; 1 to {Qcow2Limits.MaximumBitmapDirectoryBytes} are possible");
+                $"the bitmap directory has {length} bytes; 1 to {Qcow2Limits.MaximumBitmapDirectoryBytes} are "
+                + $"possible");
         }
 
         if (offset is 0 or >= Qcow2Limits.MaximumHostOffset || offset % (ulong)clusterSize != 0)

@@ -1,6 +1,7 @@
 namespace Tidemark.Qcow2.Format;
 
-/// <summary>One internal snapshot: its own L1 table over clusters that it shares (docs/interop/qcow2, "Snapshots").</summary>
+/// <summary>One internal snapshot: its own L1 table over clusters that it shares (docs/interop/qcow2,
+/// "Snapshots").</summary>
 /// <param name="Id">QEMU's id.</param>
 /// <param name="Name">The name.</param>
 /// <param name="L1Offset">Where its L1 table lies.</param>

@@ -32,7 +32,8 @@ internal static class L2Entry
 
     internal static long HostOffset(ulong entry) => (long)(entry & OffsetMask);
 
-    /// <summary>Where the compressed bytes are: the offset need not be aligned, the length is in whole sectors.</summary>
+    /// <summary>Where the compressed bytes are: the offset need not be aligned, the length is in whole
+    /// sectors.</summary>
     internal static (long Offset, int Length) CompressedRange(ulong entry, int clusterBits)
     {
         const int SectorSize = 512;

@@ -72,7 +72,8 @@ public sealed record Qcow2Header
     /// <summary>QEMU's name of the compression type.</summary>
     public string CompressionName => CompressionType == 0 ? "zlib" : "zstd";
 
-    /// <summary>Whether refcounts may be written late (the compatible feature; the dirty bit says that they were).</summary>
+    /// <summary>Whether refcounts may be written late (the compatible feature; the dirty bit says that they
+    /// were).</summary>
     public bool HasLazyRefcounts => (CompatibleFeatures & FeatureBits.LazyRefcounts) != 0;
 
     /// <summary>Whether the image is marked corrupt.</summary>

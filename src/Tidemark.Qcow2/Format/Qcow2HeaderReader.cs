@@ -3,8 +3,8 @@ using System.Text;
 
 namespace Tidemark.Qcow2.Format;
 
-/// <summary>Parses the first cluster. Each number is checked against a limit of <see cref="Qcow2Limits"/> and against the
-/// file before anything is sized by it; what is not supported is refused by its name.</summary>
+/// <summary>Parses the first cluster. Each number is checked against a limit of <see cref="Qcow2Limits"/> and against
+/// the file before anything is sized by it; what is not supported is refused by its name.</summary>
 internal static class Qcow2HeaderReader
 {
     internal const int Version2Length = 72;
@@ -29,7 +29,8 @@ internal static class Qcow2HeaderReader
         return bits is >= Qcow2Limits.MinimumClusterBits and <= Qcow2Limits.MaximumClusterBits
             ? (int)bits
             : throw Qcow2Exception.NotSupported(
-                $"cluster_bits is {bits}; {Qcow2Limits.MinimumClusterBits} to {Qcow2Limits.MaximumClusterBits} are possible");
+                $"cluster_bits is {bits}; {Qcow2Limits.MinimumClusterBits} to {Qcow2Limits.MaximumClusterBits} "
+                + $"are possible");
     }
 
     /// <summary>Parses and checks the whole first cluster.</summary>
@@ -87,7 +88,8 @@ internal static class Qcow2HeaderReader
         var other = (incompatible & FeatureBits.CompressionType) != 0;
         if (compression > 1)
         {
-            throw Qcow2Exception.NotSupported($"compression type {compression} is not supported; 0 (zlib) and 1 (zstd) are");
+            throw Qcow2Exception.NotSupported(
+                $"compression type {compression} is not supported; 0 (zlib) and 1 (zstd) are");
         }
 
         if (other != (compression != 0))
@@ -112,7 +114,8 @@ internal static class Qcow2HeaderReader
         return length >= Version3Length && length % 8 == 0 && length <= cluster.Length
             ? (int)length
             : throw Qcow2Exception.Corrupt(
-                $"the header's length {length} is not a multiple of 8 from {Version3Length} to the cluster size {cluster.Length}");
+                $"the header's length {length} is not a multiple of 8 from {Version3Length} to the cluster size "
+                + $"{cluster.Length}");
     }
 
     private static List<HeaderExtension> ReadExtensions(ReadOnlySpan<byte> cluster, int offset, out int areaEnd)
@@ -133,7 +136,8 @@ internal static class Qcow2HeaderReader
             if (length > limit - offset)
             {
                 throw Qcow2Exception.Corrupt(
-                    $"header extension 0x{type:x8} at offset {offset - 8} has {length} bytes, past the end of its area at {limit}");
+                    $"header extension 0x{type:x8} at offset {offset - 8} has {length} bytes, past the end of "
+                    + $"its area at {limit}");
             }
 
             extensions.Add(new HeaderExtension(type, cluster.Slice(offset, (int)length).ToArray()));
@@ -156,10 +160,12 @@ internal static class Qcow2HeaderReader
         if (length > Qcow2Limits.MaximumBackingFileLength)
         {
             throw Qcow2Exception.Corrupt(
-                $"the backing file's name has {length} bytes, over the limit of {Qcow2Limits.MaximumBackingFileLength}");
+                $"the backing file's name has {length} bytes, over the limit of "
+                + $"{Qcow2Limits.MaximumBackingFileLength}");
         }
 
-        if (offset > (ulong)cluster.Length || length > (ulong)cluster.Length - offset || offset < (ulong)Math.Min(areaEnd, 72))
+        if (offset > (ulong)cluster.Length || length > (ulong)cluster.Length - offset
+            || offset < (ulong)Math.Min(areaEnd, 72))
         {
             throw Qcow2Exception.Corrupt(
                 $"the backing file's name at 0x{offset:x}, {length} bytes, lies outside the first cluster");
@@ -213,7 +219,8 @@ internal static class Qcow2HeaderReader
         var unknown = header.IncompatibleFeatures & ~FeatureBits.KnownIncompatible;
         if (unknown != 0)
         {
-            throw Qcow2Exception.NotSupported($"unsupported incompatible features: {NamesOf(unknown, header.Extensions)}");
+            throw Qcow2Exception.NotSupported(
+                $"unsupported incompatible features: {NamesOf(unknown, header.Extensions)}");
         }
 
         if ((header.IncompatibleFeatures & FeatureBits.ExternalDataFile) != 0)
@@ -264,7 +271,8 @@ internal static class Qcow2HeaderReader
         if (needed > header.L1EntryCount)
         {
             throw Qcow2Exception.Corrupt(
-                $"the L1 table has {header.L1EntryCount} entries, too few for a disk of {header.Length} bytes ({needed} needed)");
+                $"the L1 table has {header.L1EntryCount} entries, too few for a disk of {header.Length} bytes "
+                + $"({needed} needed)");
         }
 
         if (header.RefcountTableClusters == 0)

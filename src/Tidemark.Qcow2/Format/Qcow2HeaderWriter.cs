@@ -4,8 +4,8 @@ using System.Text;
 namespace Tidemark.Qcow2.Format;
 
 /// <summary>
-/// Lays out a header. What changes while an image is in use — counts, offsets, the bitmaps extension — is kept within
-/// the first <see cref="AtomicLength"/> bytes, which a disk writes as a whole or not at all, and the backing file's name
+/// Lays out a header. What changes while an image is in use (counts, offsets, the bitmaps extension) is kept within the
+/// first <see cref="AtomicLength"/> bytes, which a disk writes as a whole or not at all, and the backing file's name
 /// stays where it is: so that a crash in the middle of a rewrite leaves the old header or the new one. For that the
 /// feature name table, which is only a help for messages, is left out when it would not fit. A foreign header whose
 /// other extensions are longer than that is written in one piece, as QEMU does it.
@@ -24,7 +24,9 @@ internal static class Qcow2HeaderWriter
         var extensions = FitExtensions(header, name.Length);
         var areaEnd = header.HeaderLength + extensions.Sum(extension => extension.PaddedLength) + 8;
         var keepName = name.Length > 0 && header.BackingFileOffset >= areaEnd;
-        var nameOffset = name.Length == 0 ? 0 : keepName ? header.BackingFileOffset : NameOffset(header, areaEnd, name.Length);
+        var nameOffset = name.Length == 0 ? 0
+            : keepName ? header.BackingFileOffset
+            : NameOffset(header, areaEnd, name.Length);
         if (areaEnd > header.ClusterSize || nameOffset + name.Length > header.ClusterSize)
         {
             throw Qcow2Exception.NotSupported(

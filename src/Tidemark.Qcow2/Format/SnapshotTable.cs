@@ -11,7 +11,8 @@ internal static class SnapshotTable
     /// <summary>Reads all snapshots.</summary>
     /// <returns>The snapshots and the table's length in bytes.</returns>
     internal static async ValueTask<(IReadOnlyList<InternalSnapshot> Snapshots, long Length)> ReadAsync(
-        Qcow2Header header, Func<long, Memory<byte>, CancellationToken, ValueTask> read, CancellationToken cancellationToken)
+        Qcow2Header header, Func<long, Memory<byte>, CancellationToken, ValueTask> read,
+        CancellationToken cancellationToken)
     {
         List<InternalSnapshot> snapshots = [];
         var offset = header.SnapshotsOffset;

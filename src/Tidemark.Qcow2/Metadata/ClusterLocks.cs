@@ -4,7 +4,8 @@ namespace Tidemark.Qcow2.Metadata;
 /// Ranges of guest clusters whose mapping is being changed: whoever wants to change an overlapping one waits. Requests
 /// that only read, or overwrite in place, take no lock.
 /// </summary>
-/// <remarks>Thread-safe. The number of locks at a time is that of the writing requests, so they lie in a plain list.</remarks>
+/// <remarks>Thread-safe. The number of locks at a time is that of the writing requests, so they lie in a plain
+/// list.</remarks>
 internal sealed class ClusterLocks
 {
     private readonly Lock _gate = new();
@@ -42,7 +43,8 @@ internal sealed class ClusterLocks
         waiters?.SetResult();
     }
 
-    private async ValueTask<Held> AcquireSlowlyAsync(Task wait, long first, long last, CancellationToken cancellationToken)
+    private async ValueTask<Held> AcquireSlowlyAsync(Task wait, long first, long last,
+        CancellationToken cancellationToken)
     {
         while (true)
         {

@@ -11,7 +11,8 @@ internal sealed class FreeList
 
     internal void Add(long cluster, int count)
     {
-        if (_runs.Count > 0 && _runs[^1] is var last && last.Cluster + last.Count == cluster && last.Count < int.MaxValue - count)
+        if (_runs.Count > 0 && _runs[^1] is var last && last.Cluster + last.Count == cluster
+            && last.Count < int.MaxValue - count)
         {
             _runs[^1] = (last.Cluster, last.Count + count);
             return;

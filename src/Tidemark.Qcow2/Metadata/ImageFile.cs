@@ -45,12 +45,14 @@ internal sealed class ImageFile(BlockNode node, int clusterBits, long growthStep
     {
         if (end > Qcow2Limits.MaximumHostOffset)
         {
-            throw new Qcow2Exception(BlockErrorKind.NoSpace, $"the image would reach past host offset 2^56 (0x{end:x})");
+            throw new Qcow2Exception(BlockErrorKind.NoSpace,
+                $"the image would reach past host offset 2^56 (0x{end:x})");
         }
 
         if (end > Length)
         {
-            await GrowAsync(end, (end + growthStep - 1) / growthStep * growthStep, cancellationToken).ConfigureAwait(false);
+            await GrowAsync(end, (end + growthStep - 1) / growthStep * growthStep, cancellationToken)
+                .ConfigureAwait(false);
         }
     }
 

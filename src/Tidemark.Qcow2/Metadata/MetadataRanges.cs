@@ -27,7 +27,8 @@ internal sealed class MetadataRanges
             if (offset < end && start < offset + length)
             {
                 throw Qcow2Exception.Corrupt(
-                    $"{what} at 0x{offset:x}, {length} bytes, would overwrite the {name} at 0x{start:x}; check the image");
+                    $"{what} at 0x{offset:x}, {length} bytes, would overwrite the {name} at 0x{start:x}; check "
+                    + $"the image");
             }
         }
     }

@@ -9,10 +9,11 @@ internal sealed partial class Qcow2Metadata
     private const int MaximumQueuedFrees = 16384;
 
     /// <summary>
-    /// Sets host clusters aside for a guest cluster that cannot be overwritten in place, and for those after it, as many
-    /// as lie one after the other. Ends in <see cref="LinkAsync"/> or <see cref="AbandonAsync"/>.
+    /// Sets host clusters aside for a guest cluster that cannot be overwritten in place, and for those after it, as
+    /// many as lie one after the other. Ends in <see cref="LinkAsync"/> or <see cref="AbandonAsync"/>.
     /// </summary>
-    internal async ValueTask<ClusterRun> AllocateAsync(long guestCluster, long wanted, CancellationToken cancellationToken)
+    internal async ValueTask<ClusterRun> AllocateAsync(long guestCluster, long wanted,
+        CancellationToken cancellationToken)
     {
         await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -42,7 +43,8 @@ internal sealed partial class Qcow2Metadata
         }
     }
 
-    /// <summary>Points the L2 entries at clusters whose data has been written; what they named before is freed later.</summary>
+    /// <summary>Points the L2 entries at clusters whose data has been written; what they named before is freed
+    /// later.</summary>
     internal async ValueTask LinkAsync(ClusterRun run)
     {
         await _lock.WaitAsync(CancellationToken.None).ConfigureAwait(false);

@@ -74,7 +74,8 @@ internal sealed partial class Qcow2Metadata
     }
 
     /// <summary>Rewrites the header, durably; what it names is durable already.</summary>
-    internal async ValueTask UpdateHeaderAsync(Func<Qcow2Header, Qcow2Header> change, CancellationToken cancellationToken)
+    internal async ValueTask UpdateHeaderAsync(Func<Qcow2Header, Qcow2Header> change,
+        CancellationToken cancellationToken)
     {
         await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -87,8 +88,8 @@ internal sealed partial class Qcow2Metadata
         }
     }
 
-    /// <summary>Everything durable, freed clusters given back, the file cut behind its last cluster. No request is under
-    /// way.</summary>
+    /// <summary>Everything durable, freed clusters given back, the file cut behind its last cluster. No request is
+    /// under way.</summary>
     internal async ValueTask CloseAsync(CancellationToken cancellationToken)
     {
         await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -172,7 +173,8 @@ internal sealed partial class Qcow2Metadata
                 BinaryPrimitives.WriteUInt64BigEndian(buffer.AsSpan((index - _l1DirtyFirst) * 8), _l1[index]);
             }
 
-            await _file.WriteAsync(_header.L1Offset + (_l1DirtyFirst * 8L), buffer.AsMemory(0, length), cancellationToken)
+            await _file.WriteAsync(_header.L1Offset + (_l1DirtyFirst * 8L), buffer.AsMemory(0, length),
+                cancellationToken)
                 .ConfigureAwait(false);
         }
         finally

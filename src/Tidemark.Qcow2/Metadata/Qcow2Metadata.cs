@@ -9,13 +9,13 @@ namespace Tidemark.Qcow2.Metadata;
 /// </summary>
 /// <remarks>
 /// <para>Two locks. <c>_gate</c> guards the L1 table and the L2 cache for the length of a look-up. <c>_lock</c> is the
-/// metadata lock: whoever changes a mapping, allocates or writes back holds it, across metadata I/O but never across data
-/// I/O; changes of tables are made under both. A look-up that misses the cache loads the table under <c>_lock</c> and is
-/// tried again.</para>
+/// metadata lock: whoever changes a mapping, allocates or writes back holds it, across metadata I/O but never across
+/// data I/O; changes of tables are made under both. A look-up that misses the cache loads the table under <c>_lock</c>
+/// and is tried again.</para>
 /// <para>Life of a write to a cluster that is not there: the caller holds the cluster's range lock; <see
 /// cref="AllocateAsync"/> raises refcounts in memory; the caller writes the data; <see cref="LinkAsync"/> points the L2
-/// entry at it, in memory; <see cref="WriteBackAsync"/> brings all of it to the file in an order in which a crash leaves
-/// at most leaks (docs/qcow2.md, "Write ordering").</para>
+/// entry at it, in memory; <see cref="WriteBackAsync"/> brings all of it to the file in an order in which a crash
+/// leaves at most leaks (docs/qcow2.md, "Write ordering").</para>
 /// </remarks>
 internal sealed partial class Qcow2Metadata : IDisposable
 {
@@ -40,8 +40,14 @@ internal sealed partial class Qcow2Metadata : IDisposable
     private int _l1DirtyLast = -1;
 
     private Qcow2Metadata(
-        ImageFile file, RequestEpochs epochs, Qcow2Header header, ulong[] l1, RefcountStore refcounts, long snapshotTableLength,
-        int cacheCapacity, bool hasBacking)
+        ImageFile file,
+        RequestEpochs epochs,
+        Qcow2Header header,
+        ulong[] l1,
+        RefcountStore refcounts,
+        long snapshotTableLength,
+        int cacheCapacity,
+        bool hasBacking)
     {
         _file = file;
         _epochs = epochs;
@@ -61,7 +67,8 @@ internal sealed partial class Qcow2Metadata : IDisposable
     /// <summary>The header as it now stands in the file.</summary>
     internal Qcow2Header Header => Volatile.Read(ref _header);
 
-    /// <summary>Whether what is not allocated may be anything but zeroes. Changed only when no request is under way.</summary>
+    /// <summary>Whether what is not allocated may be anything but zeroes. Changed only when no request is under
+    /// way.</summary>
     internal bool HasBacking { get; set; }
 
     internal long ClusterSize => 1L << _clusterBits;
@@ -70,7 +77,12 @@ internal sealed partial class Qcow2Metadata : IDisposable
     internal Action? ClustersFreed { get; set; }
 
     internal static async ValueTask<Qcow2Metadata> OpenAsync(
-        ImageFile file, RequestEpochs epochs, Qcow2Header header, long cacheBytes, bool hasBacking, CancellationToken cancellationToken)
+        ImageFile file,
+        RequestEpochs epochs,
+        Qcow2Header header,
+        long cacheBytes,
+        bool hasBacking,
+        CancellationToken cancellationToken)
     {
         const int MinimumTables = 8, MaximumTables = 4096, RefcountShare = 8;
         var l1Bytes = new byte[header.L1EntryCount * 8];
@@ -81,7 +93,8 @@ internal sealed partial class Qcow2Metadata : IDisposable
             l1[index] = BinaryPrimitives.ReadUInt64BigEndian(l1Bytes.AsSpan(index * 8));
         }
 
-        var (_, snapshotLength) = await SnapshotTable.ReadAsync(header, file.ReadAsync, cancellationToken).ConfigureAwait(false);
+        var (_, snapshotLength) = await SnapshotTable.ReadAsync(header, file.ReadAsync, cancellationToken)
+            .ConfigureAwait(false);
         var capacity = (int)Math.Clamp(cacheBytes >> header.ClusterBits, MinimumTables, MaximumTables);
         Qcow2Metadata? metadata = null;
         var refcounts = await RefcountStore.OpenAsync(
@@ -120,7 +133,8 @@ internal sealed partial class Qcow2Metadata : IDisposable
         }
     }
 
-    /// <summary>How many bytes from <paramref name="offset"/> on may be overwritten in place, and where they lie.</summary>
+    /// <summary>How many bytes from <paramref name="offset"/> on may be overwritten in place, and where they
+    /// lie.</summary>
     /// <returns>Zero when the first cluster needs an allocation, -1 when the L2 table must be loaded first.</returns>
     internal long MapOverwrite(long offset, long length, out long hostOffset)
     {
@@ -244,7 +258,8 @@ internal sealed partial class Qcow2Metadata : IDisposable
     {
         var (host, length, wrong) = (entry & L2Entry.Compressed) != 0
             ? CheckableRange(entry)
-            : (L2Entry.HostOffset(entry), 1, (entry & L2Entry.ReservedMask) != 0 || ((entry & L2Entry.Zero) != 0 && !_hasZeroFlag)
+            : (L2Entry.HostOffset(entry), 1, (entry & L2Entry.ReservedMask) != 0
+                || ((entry & L2Entry.Zero) != 0 && !_hasZeroFlag)
                 || (L2Entry.HostOffset(entry) & (ClusterSize - 1)) != 0);
         if (wrong || (host != 0 && host + length > fileEnd))
         {
@@ -272,7 +287,8 @@ internal sealed partial class Qcow2Metadata : IDisposable
             }
         }
 
-        if ((l1Entry & L2Entry.L1ReservedMask) != 0 || (offset & (ClusterSize - 1)) != 0 || offset >= _file.EndOfClusters)
+        if ((l1Entry & L2Entry.L1ReservedMask) != 0 || (offset & (ClusterSize - 1)) != 0
+            || offset >= _file.EndOfClusters)
         {
             throw Qcow2Exception.Corrupt($"the L1 entry 0x{l1Entry:x16} names no cluster of the file; check the image");
         }

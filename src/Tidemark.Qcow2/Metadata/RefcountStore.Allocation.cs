@@ -7,7 +7,8 @@ namespace Tidemark.Qcow2.Metadata;
 // Finding free clusters, and making room to count more of them.
 internal sealed partial class RefcountStore
 {
-    /// <summary>Sets aside up to <paramref name="wanted"/> clusters that lie one after the other; at least one.</summary>
+    /// <summary>Sets aside up to <paramref name="wanted"/> clusters that lie one after the other; at least
+    /// one.</summary>
     /// <returns>The offset of the first, how many, and whether the file has never held anything there.</returns>
     internal async ValueTask<(long Offset, int Count, bool IsFresh)> AllocateAsync(
         int wanted, CancellationToken cancellationToken)
@@ -128,7 +129,8 @@ internal sealed partial class RefcountStore
         return count;
     }
 
-    private long BlockOffset(int firstBlockIndex, int step) => (((long)firstBlockIndex << _blockBits) + step) << _clusterBits;
+    private long BlockOffset(int firstBlockIndex, int step) =>
+        (((long)firstBlockIndex << _blockBits) + step) << _clusterBits;
 
     // New blocks in the cache, the first of which counts the first `taken` clusters of its range as used.
     private async ValueTask PlaceBlocksAsync(int blockIndex, int count, int taken, CancellationToken cancellationToken)
@@ -175,7 +177,8 @@ internal sealed partial class RefcountStore
         {
             throw new Qcow2Exception(
                 BlockErrorKind.NoSpace,
-                $"the refcount table would pass its limit of {Qcow2Limits.MaximumRefcountTableBytes} bytes; use larger clusters");
+                $"the refcount table would pass its limit of {Qcow2Limits.MaximumRefcountTableBytes} bytes; use "
+                + $"larger clusters");
         }
 
         var taken = blocks + tableClusters;

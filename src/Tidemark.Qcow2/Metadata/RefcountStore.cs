@@ -31,7 +31,11 @@ internal sealed partial class RefcountStore
     private long _freshFrom;
 
     private RefcountStore(
-        ImageFile file, Qcow2Header header, ulong[] table, int cacheCapacity, Func<long, int, CancellationToken, ValueTask> updateHeader)
+        ImageFile file,
+        Qcow2Header header,
+        ulong[] table,
+        int cacheCapacity,
+        Func<long, int, CancellationToken, ValueTask> updateHeader)
     {
         _file = file;
         _clusterBits = header.ClusterBits;
