@@ -13,53 +13,23 @@ public sealed class ModelTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    public static TheoryData<int, int, int, bool> Shapes => new()
-    {
-        // cluster size, refcount bits, length of the backing file (0: none), whether the file completes later
-        { 512, 16, 0, false },
-        { 512, 1, 150_000, true },
-        { 4096, 2, 0, true },
-        { 4096, 16, 500_000, false },
-        { 65536, 16, 0, false },
-        { 65536, 64, 300_001, true },
-    };
-
     [Theory]
-    [MemberData(nameof(Shapes))]
-    public Task BehavesAsABytearray(int clusterSize, int refcountBits, int backingLength, bool asynchronous) =>
-        TestSeed.RunAsync(async random =>
-        {
-            const int Length = 400_000, Steps = 200;
-            var expected = new byte[Length];
-            var backing = MakeBacking(random, backingLength, expected);
-            var dirty = new bool[(Length + 511) / 512];
-            RecordingFile file = new() { IsAsynchronous = asynchronous };
-            await Qcow2Image.CreateAsync(file, Options(Length, clusterSize, refcountBits, backing), Token);
-            Qcow2OpenOptions open = new() { Backing = backing, GrowthStep = clusterSize, MetadataCacheLimit = 1 };
-            var node = await Qcow2Node.OpenAsync("a", file, open, Token);
-            node.Bitmaps.Add(new DirtyBitmap("b", Length, 512) { IsPersistent = true });
-            for (var step = 0; step < Steps; step++)
-            {
-                if (random.Next(25) == 0)
-                {
-                    await node.DisposeAsync();
-                    var report = await Qcow2Check.RunAsync(file, Token);
-                    Assert.True(report.IsClean, string.Join("; ", report.Messages));
-                    node = await Qcow2Node.OpenAsync("a", file, open, Token);
-                }
-                else
-                {
-                    await StepAsync(node, expected, dirty, random);
-                }
-
-                await CompareAsync(node, expected, dirty, random);
-            }
-
-            await node.DisposeAsync();
-        });
+    [InlineData(512, 16, 0, false)]
+    [InlineData(512, 1, 150_000, true)]
+    [InlineData(4096, 2, 0, true)]
+    [InlineData(4096, 16, 500_000, false)]
+    [InlineData(65536, 16, 0, false)]
+    [InlineData(65536, 64, 300_001, true)]
+    public Task BehavesAsAByteArray(int clusterSize, int refcountBits, int backingLength, bool asynchronous) =>
+        TestSeed.RunAsync(random => RunModelAsync(random, clusterSize, refcountBits, backingLength, asynchronous));
 
     [Fact]
-    public Task ParallelWritersOfTheSameClustersLoseNothing() => TestSeed.RunAsync(async random =>
+    public Task ParallelWritersOfTheSameClustersLoseNothing() => TestSeed.RunAsync(WriteInParallelAsync);
+
+    [Fact]
+    public Task AFullFileLosesNothingAndRecovers() => TestSeed.RunAsync(FillTheFileAsync);
+
+    private static async Task WriteInParallelAsync(Random random)
     {
         const int Writers = 8, Length = 1_000_000;
         RecordingFile file = new() { IsAsynchronous = true };
@@ -101,10 +71,9 @@ public sealed class ModelTests
         Assert.Equal(expected, all);
         await node.DisposeAsync();
         Assert.True((await Qcow2Check.RunAsync(file, Token)).IsClean);
-    });
+    }
 
-    [Fact]
-    public Task AFullFileLosesNothingAndRecovers() => TestSeed.RunAsync(async random =>
+    private static async Task FillTheFileAsync(Random random)
     {
         const int Length = 300_000;
         var expected = new byte[Length];
@@ -139,7 +108,39 @@ public sealed class ModelTests
         var all = new byte[Length];
         await again.ReadAsync(0, all, Token);
         Assert.Equal(expected, all);
-    });
+    }
+
+    private static async Task RunModelAsync(
+        Random random, int clusterSize, int refcountBits, int backingLength, bool asynchronous)
+    {
+        const int Length = 400_000, Steps = 200;
+        var expected = new byte[Length];
+        var backing = MakeBacking(random, backingLength, expected);
+        var dirty = new bool[(Length + 511) / 512];
+        RecordingFile file = new() { IsAsynchronous = asynchronous };
+        await Qcow2Image.CreateAsync(file, Options(Length, clusterSize, refcountBits, backing), Token);
+        Qcow2OpenOptions open = new() { Backing = backing, GrowthStep = clusterSize, MetadataCacheLimit = 1 };
+        var node = await Qcow2Node.OpenAsync("a", file, open, Token);
+        node.Bitmaps.Add(new DirtyBitmap("b", Length, 512) { IsPersistent = true });
+        for (var step = 0; step < Steps; step++)
+        {
+            if (random.Next(25) == 0)
+            {
+                await node.DisposeAsync();
+                var report = await Qcow2Check.RunAsync(file, Token);
+                Assert.True(report.IsClean, string.Join("; ", report.Messages));
+                node = await Qcow2Node.OpenAsync("a", file, open, Token);
+            }
+            else
+            {
+                await StepAsync(node, expected, dirty, random);
+            }
+
+            await CompareAsync(node, expected, dirty, random);
+        }
+
+        await node.DisposeAsync();
+    }
 
     private static Qcow2CreateOptions Options(int length, int clusterSize, int refcountBits, BlockNode? backing) =>
         new()

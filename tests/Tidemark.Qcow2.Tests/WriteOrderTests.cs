@@ -25,7 +25,12 @@ public sealed class WriteOrderTests
         await using (var node = await Qcow2Node.OpenAsync("a", file, new Qcow2OpenOptions { GrowthStep = 8192 }, Token))
         {
             node.Bitmaps.Add(new DirtyBitmap("b", Length, 512) { IsPersistent = true });
-            await node.WriteAsync(0, new byte[Length], cancellationToken: Token);
+            for (var offset = 0; offset < Length; offset += 65_000)
+            {
+                await node.WriteAsync(offset, new byte[65_000], cancellationToken: Token);
+                await node.FlushAsync(Token);
+            }
+
             await InteropTests.ChangeAtRandom(node, new byte[Length], random, 120);
         }
 
