@@ -111,10 +111,10 @@ internal sealed class Scene : IAsyncDisposable
         Tidemark.BackupFailsAsync(source ?? Source, ["--mode", mode, .. Hypervisor.NbdOptions, .. options]);
 
     /// <summary>Restores every disk of a point and checks that they are one instant; returns the last write in it.</summary>
-    public async Task<int> CheckRestoredAsync(Point point)
+    public async Task<int> CheckRestoredAsync(Point point, params string[] names)
     {
         var restored = new byte[Initial.Length][];
-        foreach (var (disk, name) in Hypervisor.DiskNames.Index())
+        foreach (var (disk, name) in (names.Length > 0 ? names : Hypervisor.DiskNames).Index())
         {
             restored[disk] = await Tidemark.RestoreAsync(point.SnapshotId, name);
         }
@@ -137,7 +137,8 @@ internal sealed class Scene : IAsyncDisposable
         Assert.True(same == expected.Length, $"the first difference is at offset {same}");
     }
 
-    public async Task AssertNothingLeftAsync()
+    /// <param name="said">What the program said, for the failure's message.</param>
+    public async Task AssertNothingLeftAsync(string said = "")
     {
         // Exports and nodes may be gone a moment after the reply that announced it.
         List<string> left = [];
@@ -152,7 +153,7 @@ internal sealed class Scene : IAsyncDisposable
             await Task.Delay(TimeSpan.FromMilliseconds(100), Token);
         }
 
-        Assert.Fail($"left behind: {string.Join(", ", left)}");
+        Assert.Fail($"left behind: {string.Join(", ", left)}. {said}");
     }
 
     public async ValueTask DisposeAsync()

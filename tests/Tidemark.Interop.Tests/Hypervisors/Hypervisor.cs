@@ -71,6 +71,9 @@ internal abstract class Hypervisor(string folder, int diskCount) : IAsyncDisposa
     /// <summary>Writes as the guest does; completed when the hypervisor has completed it.</summary>
     public abstract Task WriteAsync(int disk, long offset, byte[] data, CancellationToken token);
 
+    /// <summary>Flushes as the guest does: what was written before outlives a kill.</summary>
+    public abstract Task FlushAsync(CancellationToken token);
+
     /// <summary>
     /// Whatever is here now and was not when it started, in words; empty if a run has left nothing behind.
     /// </summary>

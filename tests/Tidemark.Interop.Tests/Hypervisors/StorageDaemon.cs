@@ -19,6 +19,14 @@ internal sealed class StorageDaemon(string folder, int diskCount, bool embedded,
     public override Task WriteAsync(int disk, long offset, byte[] data, CancellationToken token) =>
         _guest[disk].WriteAsync(offset, data, token);
 
+    public override async Task FlushAsync(CancellationToken token)
+    {
+        foreach (var disk in _guest)
+        {
+            await disk.FlushAsync(token);
+        }
+    }
+
     protected override Process StartProcess()
     {
         var arguments = new List<string>();

@@ -18,11 +18,15 @@ internal sealed class SystemEmulator(string folder, int diskCount) : Hypervisor(
             throw new ArgumentException("this guest can only repeat one byte");
         }
 
-        // A failure of this command is said on the emulator's own output only; the checks of the test find it.
-        var command = $"qemu-io -d /machine/peripheral/{DiskName(disk)}-device/virtio-backend "
-            + $"\"write -q -P {data[0]} {offset} {data.Length}\"";
-        await Monitor.ExecuteAsync(
-            "human-monitor-command", new JsonObject { ["command-line"] = command }, token);
+        await OnDeviceAsync(disk, $"write -q -P {data[0]} {offset} {data.Length}", token);
+    }
+
+    public override async Task FlushAsync(CancellationToken token)
+    {
+        for (var disk = 0; disk < DiskCount; disk++)
+        {
+            await OnDeviceAsync(disk, "flush", token);
+        }
     }
 
     protected override Process StartProcess()
@@ -45,6 +49,15 @@ internal sealed class SystemEmulator(string folder, int diskCount) : Hypervisor(
         ]);
         return BackgroundProgram.Start("qemu-system-x86_64", arguments);
     }
+
+    // A failure of such a command is said on the emulator's own output only; the checks of the test find it.
+    private Task OnDeviceAsync(int disk, string command, CancellationToken token) => Monitor.ExecuteAsync(
+        "human-monitor-command",
+        new JsonObject
+        {
+            ["command-line"] = $"qemu-io -d /machine/peripheral/{DiskName(disk)}-device/virtio-backend \"{command}\"",
+        },
+        token);
 
     protected override void Ended()
     {

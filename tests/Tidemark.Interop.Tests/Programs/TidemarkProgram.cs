@@ -9,10 +9,11 @@ internal sealed class TidemarkProgram(string folder, string password = "a passwo
 {
     private static readonly TimeSpan s_timeout = TimeSpan.FromMinutes(3);
 
-    /// <summary>The executable beside this test's own.</summary>
-    public static string Executable { get; } = Path.GetFullPath(Path.Combine(
-        AppContext.BaseDirectory, "..", "..", "Tidemark.Cli",
-        Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory)), "tidemark"));
+    /// <summary>The executable built beside this test's own; or another, say one compiled ahead of time.</summary>
+    public static string Executable { get; } =
+        System.Environment.GetEnvironmentVariable("TIDEMARK_PROGRAM") ?? Path.GetFullPath(Path.Combine(
+            AppContext.BaseDirectory, "..", "..", "Tidemark.Cli",
+            Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory)), "tidemark"));
 
     public string Password => password;
 
@@ -26,6 +27,8 @@ internal sealed class TidemarkProgram(string folder, string password = "a passwo
         ["XDG_CACHE_HOME"] = Path.Combine(folder, "cache"),
         ["XDG_RUNTIME_DIR"] = folder,
         ["TMPDIR"] = folder,
+        // The runtime's own debugging sockets would lie there too.
+        ["DOTNET_EnableDiagnostics"] = "0",
     };
 
     public Task<ToolResult> RunAsync(params string[] arguments) =>
