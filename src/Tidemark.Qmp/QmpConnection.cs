@@ -410,6 +410,18 @@ public sealed class QmpConnection : IMonitor
             _subscriptions = [];
         }
 
+        // Before the commands fail: whoever sees one fail and then asks finds the monitor closed.
+        if (error is null)
+        {
+            _closed.TrySetResult();
+        }
+        else
+        {
+            // Looked at here so that an error that nobody waits for is no unobserved one.
+            _closed.TrySetException(error);
+            _ = _closed.Task.Exception;
+        }
+
         _ended.Cancel();
         foreach (var command in pending)
         {
@@ -420,16 +432,6 @@ public sealed class QmpConnection : IMonitor
         {
             subscription.Complete();
         }
-
-        if (error is null)
-        {
-            _closed.TrySetResult();
-            return;
-        }
-
-        // Looked at here so that an error that nobody waits for is no unobserved one.
-        _closed.TrySetException(error);
-        _ = _closed.Task.Exception;
     }
 
     private QmpException ClosedError(string command) =>

@@ -240,27 +240,26 @@ internal sealed class BackupSession
     private async Task UndoAsync(BackupRun run, RunJournal journal, IMonitor monitor, Exception cause)
     {
         _progress.Phase("taking everything back");
-        IMonitor? other = null;
+        IReadOnlyList<string> errors = [];
+        if (!monitor.Closed.IsCompleted)
+        {
+            errors = await run.UndoAsync(monitor).ConfigureAwait(false);
+        }
+
+        // Closed before, or meanwhile. What was undone already is no error the second time.
         var reachable = !monitor.Closed.IsCompleted;
         if (!reachable)
         {
-            other = await ReconnectAsync().ConfigureAwait(false);
-        }
-
-        IReadOnlyList<string> errors;
-        try
-        {
-            errors = await run.UndoAsync(reachable ? monitor : other).ConfigureAwait(false);
-        }
-        finally
-        {
+            var other = await ReconnectAsync().ConfigureAwait(false);
+            reachable = other is not null;
+            errors = await run.UndoAsync(other).ConfigureAwait(false);
             if (other is not null)
             {
                 await other.DisposeAsync().ConfigureAwait(false);
             }
         }
 
-        if (!reachable && other is null)
+        if (!reachable)
         {
             _progress.Note(
                 $"{_source.Name} cannot be reached any more; if it still runs, the next backup removes what this one left there");
