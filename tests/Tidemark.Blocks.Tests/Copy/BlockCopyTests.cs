@@ -1,5 +1,6 @@
 using Tidemark.Blocks.Bitmaps;
 using Tidemark.Blocks.Copy;
+using Tidemark.Blocks.Extents;
 using Tidemark.Blocks.Graph;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Testing;
@@ -59,6 +60,31 @@ public sealed class BlockCopyTests
         await copy.RunAsync(new BlockCopyRun { Workers = 1 }, Token);
         Assert.Equal(source.Content, target.Content);
     }
+
+    [Fact]
+    public Task A_cluster_that_is_zero_only_in_part_is_copied_as_data() => TestSeed.RunAsync(async random =>
+    {
+        var content = new byte[Length];
+        for (var offset = 0; offset + 4096 <= Length; offset += 4096)
+        {
+            if (random.Next(3) == 0)
+            {
+                random.NextBytes(content.AsSpan(offset, 4096));
+            }
+        }
+
+        // Clusters of one, of four and of sixteen of the units that block status tells apart.
+        foreach (var cluster in new[] { 4096, 4 * 4096, 16 * 4096 })
+        {
+            var source = new StatusNode("source", new MemoryNode("disk", content));
+            var target = new MemoryNode("target", new byte[Length]);
+            target.Content.AsSpan().Fill(0xff);
+            await using var copy = BlockCopy.Between(
+                source, target, "test", new BlockCopyOptions { MinimumClusterSize = cluster });
+            await copy.RunAsync(cancellationToken: Token);
+            Assert.Equal(content, target.Content);
+        }
+    });
 
     [Fact]
     public async Task An_error_ends_the_run_and_leaves_the_clusters_to_be_copied()
@@ -224,6 +250,26 @@ public sealed class BlockCopyTests
             Reached.TrySetResult();
             await hold;
             await base.WriteCoreAsync(offset, source, flags, CancellationToken.None);
+        }
+    }
+
+    /// <summary>Tells in its block status which units of 4 KiB are zero.</summary>
+    private sealed class StatusNode(string name, MemoryNode file) : FilterNode(name, file)
+    {
+        public override string Driver => "status";
+
+        protected override ValueTask GetBlockStatusCoreAsync(
+            long offset, long length, ExtentList extents, CancellationToken cancellationToken)
+        {
+            for (var end = offset + length; offset < end;)
+            {
+                var part = Math.Min(end, (offset / 4096 * 4096) + 4096) - offset;
+                var isZero = !file.Content.AsSpan((int)offset, (int)part).ContainsAnyExcept((byte)0);
+                extents.Append(offset, part, isZero ? ExtentFlags.Zero | ExtentFlags.Hole : ExtentFlags.None);
+                offset += part;
+            }
+
+            return default;
         }
     }
 }

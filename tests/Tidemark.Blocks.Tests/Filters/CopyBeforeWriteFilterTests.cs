@@ -129,6 +129,54 @@ public sealed class CopyBeforeWriteFilterTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task What_the_reader_discards_is_not_saved_and_not_read()
+    {
+        var scratch = new FaultNode("scratch", new MemoryNode("file", new byte[Length]));
+        var filter = new CopyBeforeWriteFilter("filter", _disk, scratch);
+        var view = new SnapshotAccessNode("view", filter);
+
+        // Parts of clusters at the ends are kept.
+        await view.DiscardAsync(Cluster - 100, (2 * Cluster) + 200, Token);
+        var requests = scratch.Requests;
+        await filter.WriteAsync(Cluster, new byte[2 * Cluster], cancellationToken: Token);
+        Assert.Equal(requests, scratch.Requests);
+        var error = await Assert.ThrowsAsync<BlockException>(
+            () => view.ReadAsync((2 * Cluster) - 1, new byte[1], Token).AsTask());
+        Assert.Equal(BlockErrorKind.Invalid, error.Kind);
+        var kept = new byte[Cluster];
+        await view.ReadAsync(0, kept, Token);
+        Assert.Equal(_frozen[..Cluster], kept);
+        await view.ReadAsync(3 * Cluster, kept, Token);
+        Assert.Equal(_frozen[(3 * Cluster)..(4 * Cluster)], kept);
+        await view.DisposeAsync();
+        await filter.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task What_was_discarded_while_it_was_saved_is_not_tried_again()
+    {
+        var hold = new TaskCompletionSource();
+        var bad = new FaultNode("bad", new MemoryNode("file", new byte[Length]))
+        {
+            Hold = hold.Task,
+            WriteFailurePercent = 100,
+        };
+        var options = new CopyBeforeWriteOptions { OnError = CopyBeforeWritePolicy.BreakGuestWrite };
+        var filter = new CopyBeforeWriteFilter("filter", _disk, bad, options);
+        var view = new SnapshotAccessNode("view", filter);
+        var write = filter.WriteAsync(0, new byte[512], cancellationToken: Token).AsTask();
+        var discard = view.DiscardAsync(0, Cluster, Token).AsTask();
+        Assert.False(write.IsCompleted || discard.IsCompleted);
+        hold.SetResult();
+        await Assert.ThrowsAsync<BlockException>(() => write);
+        await Assert.ThrowsAsync<BlockException>(() => discard);
+        Assert.Equal(Length - Cluster, filter.Copy.BytesRemaining);
+        await filter.WriteAsync(0, new byte[512], cancellationToken: Token);
+        await view.DisposeAsync();
+        await filter.DisposeAsync();
+    }
+
+    [Fact]
     public async Task A_scratch_that_hangs_holds_the_guest_no_longer_than_the_timeout()
     {
         var hold = new TaskCompletionSource();

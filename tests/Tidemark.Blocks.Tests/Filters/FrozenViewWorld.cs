@@ -357,9 +357,21 @@ internal sealed class FrozenViewWorld : IAsyncDisposable
         _random.NextBytes(content);
         for (var offset = 0; offset < length; offset += SteppedNode.ClusterSize)
         {
-            if (_random.Next(4) == 0)
+            // Clusters of data, of zeroes, and such that begin or end with zeroes.
+            var size = Math.Min(SteppedNode.ClusterSize, length - offset);
+            switch (_random.Next(8))
             {
-                content.AsSpan(offset, Math.Min(SteppedNode.ClusterSize, length - offset)).Clear();
+                case 0 or 1:
+                    content.AsSpan(offset, size).Clear();
+                    break;
+                case 2:
+                    content.AsSpan(offset, size / 2).Clear();
+                    break;
+                case 3:
+                    content.AsSpan(offset + (size / 2), size - (size / 2)).Clear();
+                    break;
+                default:
+                    break;
             }
         }
 

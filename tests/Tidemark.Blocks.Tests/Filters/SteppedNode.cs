@@ -12,6 +12,8 @@ internal sealed class SteppedNode(string name, SteppedWorld world, byte[] conten
 {
     public const int ClusterSize = 512;
 
+    private const int StatusUnit = 128;
+
     public byte[] Content => content;
 
     public override string Driver => "stepped";
@@ -72,7 +74,7 @@ internal sealed class SteppedNode(string name, SteppedWorld world, byte[] conten
     {
         for (var end = offset + length; offset < end;)
         {
-            var part = Math.Min(end, (offset / ClusterSize * ClusterSize) + ClusterSize) - offset;
+            var part = Math.Min(end, (offset / StatusUnit * StatusUnit) + StatusUnit) - offset;
             var isZero = !content.AsSpan((int)offset, (int)part).ContainsAnyExcept((byte)0);
             extents.Append(offset, part, isZero ? ExtentFlags.Zero : ExtentFlags.None);
             offset += part;
