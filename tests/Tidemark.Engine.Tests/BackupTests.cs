@@ -235,6 +235,69 @@ public sealed class BackupTests
         Assert.Equal("disk", (await scene.DoAsync("query-block-exports"))[0].GetProperty("node-name").GetString());
     }
 
+    [Fact]
+    public async Task Nobody_may_write_past_a_jobs_filter_even_when_nobody_used_the_disk_before()
+    {
+        await using var scene = await EngineScene.StartAsync();
+        await scene.AddImageAsync("disk");
+        await scene.AddImageAsync("scratch", "disk");
+        await scene.StartServerAsync();
+        await scene.DoAsync(
+            "blockdev-backup", "{'job-id':'j','device':'disk','target':'scratch','sync':'none','auto-dismiss':false}");
+        Assert.StartsWith("Permission conflict on node 'disk'", await scene.RefusedAsync(
+            "block-export-add", "{'type':'nbd','id':'w','node-name':'disk','name':'w','writable':true}"));
+        await scene.ExportAsync("disk", "reader");
+        await scene.UnexportAsync("reader");
+        await scene.DoAsync("job-cancel", "{'id':'j'}");
+        await scene.ConcludeAsync("j");
+        await scene.ExportAsync("disk", "w", writable: true);
+    }
+
+    [Fact]
+    public async Task A_guest_that_writes_all_the_time_is_in_one_instant_of_two_disks() => await TestSeed.RunAsync(async random =>
+    {
+        await using var scene = await EngineScene.StartAsync();
+        await scene.StartServerAsync();
+        foreach (var name in (string[])["a", "b"])
+        {
+            await scene.AddImageAsync(name);
+            await scene.AddImageAsync($"{name}-t");
+            await scene.ExportAsync(name, name, writable: true);
+        }
+
+        // Numbered writes, first to a, then to b: at one instant b is never ahead of a, and at most one behind.
+        using var stop = new CancellationTokenSource();
+        await using var a = await scene.ClientAsync("a");
+        await using var b = await scene.ClientAsync("b");
+        var offset = random.Next(100) * 4096;
+        var writing = Task.Run(async () =>
+        {
+            for (var number = 1; !stop.IsCancellationRequested; number++)
+            {
+                await a.WriteAsync(offset, BitConverter.GetBytes(number));
+                await b.WriteAsync(offset, BitConverter.GetBytes(number));
+            }
+        });
+        await Task.Delay(TimeSpan.FromMilliseconds(random.Next(20, 100)));
+        await scene.DoAsync("transaction", """
+            {'actions': [
+              {'type':'blockdev-backup','data':{'job-id':'ja','device':'a','target':'a-t','sync':'full','auto-dismiss':false}},
+              {'type':'blockdev-backup','data':{'job-id':'jb','device':'b','target':'b-t','sync':'full','auto-dismiss':false}}]}
+            """);
+        Assert.Null(await scene.ConcludeAsync("ja"));
+        await stop.CancelAsync();
+        await writing;
+        while ((await scene.DoAsync("query-jobs")).EnumerateArray().Any(job => job.GetProperty("status").GetString() != "concluded"))
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(5));
+        }
+
+        var first = BitConverter.ToInt32(await scene.ReadNodeAsync("a-t"), offset);
+        var second = BitConverter.ToInt32(await scene.ReadNodeAsync("b-t"), offset);
+        Assert.InRange(first - second, 0, 1);
+        Assert.True(first > 0);
+    });
+
     private static async Task<EngineScene> StartAsync()
     {
         var scene = await EngineScene.StartAsync();

@@ -101,6 +101,32 @@ public sealed class PersistenceTests
         Assert.Equal(["f"], await scene.NodeNamesAsync());
     }
 
+    [Fact]
+    public async Task An_image_that_is_open_elsewhere_is_refused()
+    {
+        await using var scene = await EngineScene.StartAsync();
+        await scene.AddImageAsync("disk");
+        Assert.Contains("lock", await scene.RefusedAsync(
+            "blockdev-add", "{'driver':'file','node-name':'again','filename':'DIR/disk'}"), StringComparison.Ordinal);
+        Assert.Contains("lock", await scene.RefusedAsync(
+            "blockdev-add", "{'driver':'file','node-name':'again','filename':'DIR/disk','read-only':true}"),
+            StringComparison.Ordinal);
+        Assert.Equal("force-share=on can only be used with read-only images", await scene.RefusedAsync(
+            "blockdev-add", "{'driver':'file','node-name':'again','filename':'DIR/disk','force-share':true}"));
+        await scene.DoAsync(
+            "blockdev-add", "{'driver':'file','node-name':'look','filename':'DIR/disk','read-only':true,'force-share':true}");
+    }
+
+    [Fact]
+    public async Task A_file_that_one_format_writes_is_refused_to_a_second()
+    {
+        await using var scene = await EngineScene.StartAsync();
+        await scene.AddImageAsync("disk");
+        Assert.StartsWith("Permission conflict on node 'disk-f'", await scene.RefusedAsync(
+            "blockdev-add", "{'driver':'qcow2','node-name':'again','file':'disk-f'}"));
+        Assert.Equal(["disk", "disk-f"], await scene.NodeNamesAsync());
+    }
+
     // One write of 64 KiB at 1 MiB through the guest's export.
     private static async Task WriteAsync(EngineScene scene, int seed, string node = "disk")
     {

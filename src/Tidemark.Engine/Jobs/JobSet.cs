@@ -199,7 +199,7 @@ internal sealed class JobSet
 
     private async ValueTask CommitAsync(Job job)
     {
-        await job.CommitAsync().ConfigureAwait(false);
+        await GuardAsync(job, job.CommitAsync).ConfigureAwait(false);
         Conclude(job, "BLOCK_JOB_COMPLETED");
     }
 
@@ -211,8 +211,22 @@ internal sealed class JobSet
         }
 
         job.SetStatus(JobStatus.Aborting);
-        await job.AbortAsync().ConfigureAwait(false);
+        await GuardAsync(job, job.AbortAsync).ConfigureAwait(false);
         Conclude(job, job.IsCancelled ? "BLOCK_JOB_CANCELLED" : "BLOCK_JOB_COMPLETED");
+    }
+
+    // These steps must not fail. If one has a bug all the same, the job ends with it as its error: a job that never ended
+    // would hold its nodes for ever.
+    private static async ValueTask GuardAsync(Job job, Func<ValueTask> step)
+    {
+        try
+        {
+            await step().ConfigureAwait(false);
+        }
+        catch (Exception exception)
+        {
+            job.Fail(exception.Message);
+        }
     }
 
     private void Conclude(Job job, string eventName)

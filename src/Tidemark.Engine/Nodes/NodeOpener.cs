@@ -146,13 +146,19 @@ internal sealed class NodeOpener
             throw Refuse($"Could not open '{options.FileName}': No such file or directory");
         }
 
+        var open = new RawFileOptions
+        {
+            ReadOnly = readOnly,
+            ForceShare = options.ForceShare,
+            Locking = options.Locking ?? true,
+        };
         try
         {
-            return RawFileNode.Open(name, options.FileName, readOnly);
+            return RawFileNode.Open(name, options.FileName, open);
         }
         catch (BlockException exception) when (options.AutoReadOnly && exception.Kind == BlockErrorKind.ReadOnly)
         {
-            return RawFileNode.Open(name, options.FileName, readOnly: true);
+            return RawFileNode.Open(name, options.FileName, open with { ReadOnly = true });
         }
     }
 
