@@ -42,7 +42,7 @@ public sealed class BackupService
         IBackupProgress? progress = null,
         CancellationToken cancellationToken = default)
     {
-        progress ??= NoProgress.Instance;
+        progress = new SerializedProgress(progress ?? NoProgress.Instance);
         var folder = _options.State.FolderOf(source.Name, request.VmName);
         using var held = folder.TryLock() ?? throw new BackupException(
             BackupErrorKind.Busy,

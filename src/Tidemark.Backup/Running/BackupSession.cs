@@ -19,7 +19,6 @@ internal sealed class BackupSession
     private readonly SnapshotWriter _writer;
     private readonly RunFolder _folder;
     private readonly IBackupProgress _progress;
-    private readonly Lock _progressGate = new();
 
     internal BackupSession(
         BackupServiceOptions options,
@@ -335,9 +334,6 @@ internal sealed class BackupSession
     {
         var total = disks.ConvertAll(disk => new DiskProgress(
             disk.Plan.Name, disk.Counters.BytesDone, disk.Counters.BytesTotal, disk.Counters.BytesRead));
-        lock (_progressGate)
-        {
-            _progress.Report(total);
-        }
+        _progress.Report(total);
     }
 }

@@ -20,6 +20,9 @@ internal sealed class BackupScene : IAsyncDisposable
 
     internal List<string> Notes { get; } = [];
 
+    /// <summary>Called when a phase of a run begins.</summary>
+    internal Action<string>? OnPhase { get; set; }
+
     /// <summary>The ids of all runs.</summary>
     internal List<string> RunIds { get; } = [];
 
@@ -67,7 +70,7 @@ internal sealed class BackupScene : IAsyncDisposable
             },
             source,
             repository,
-            new NoteTaker(Notes),
+            new NoteTaker(this),
             token ?? Token);
     }
 
@@ -112,13 +115,11 @@ internal sealed class BackupScene : IAsyncDisposable
         return default;
     }
 
-    private sealed class NoteTaker(List<string> notes) : IBackupProgress
+    private sealed class NoteTaker(BackupScene scene) : IBackupProgress
     {
-        public void Phase(string text)
-        {
-        }
+        public void Phase(string text) => scene.OnPhase?.Invoke(text);
 
-        public void Note(string text) => notes.Add(text);
+        public void Note(string text) => scene.Notes.Add(text);
 
         public void Report(IReadOnlyList<DiskProgress> disks)
         {

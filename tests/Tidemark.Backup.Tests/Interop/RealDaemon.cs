@@ -133,6 +133,8 @@ internal sealed class RealDaemon : IAsyncDisposable
         _process = null;
     }
 
+    internal void KillNow() => _process!.Kill();
+
     internal async Task KillAsync()
     {
         _process!.Kill();
