@@ -19,14 +19,7 @@ public sealed record RunFolder(string Path)
         {
             Directory.CreateDirectory(
                 Path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite);
-            var held = RunLock.TryTake(file);
-            if (held is null)
-            {
-                file.Dispose();
-            }
-
-            return held;
+            return RunLock.TryTake(path);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

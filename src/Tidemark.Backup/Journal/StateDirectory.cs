@@ -62,8 +62,8 @@ public sealed partial class StateDirectory
 
     private static SafeFileHandle OpenDirectory(string path)
     {
-        const int ReadOnlyDirectoryCloseOnExec = 0x90000;
-        return new SafeFileHandle(Open(path, ReadOnlyDirectoryCloseOnExec), ownsHandle: true);
+        const int ReadOnlyCloseOnExec = 0x80000;
+        return new SafeFileHandle(Open(path, ReadOnlyCloseOnExec), ownsHandle: true);
     }
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
