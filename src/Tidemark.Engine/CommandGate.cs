@@ -1,8 +1,8 @@
 namespace Tidemark.Engine;
 
 /// <summary>
-/// One at a time: commands of every monitor and the ends of jobs. What QEMU's main loop is to its commands; guests' requests
-/// never pass here.
+/// One at a time: commands of every monitor and the ends of jobs. What QEMU's main loop is to its commands; guests'
+/// requests never pass here.
 /// </summary>
 internal sealed class CommandGate : IDisposable
 {

@@ -129,7 +129,8 @@ public sealed class StorageEngine : IAsyncDisposable
     }
 
     /// <summary>Carries out one command as a monitor would; for the options of the command line.</summary>
-    internal async Task<JsonNode> ExecuteAsync(string command, QmpArguments arguments, CancellationToken cancellationToken)
+    internal async Task<JsonNode> ExecuteAsync(
+        string command, QmpArguments arguments, CancellationToken cancellationToken)
     {
         using var turn = await _gate.EnterAsync(cancellationToken).ConfigureAwait(false);
 

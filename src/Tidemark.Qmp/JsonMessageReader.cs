@@ -25,7 +25,8 @@ internal sealed class JsonMessageReader
 
     /// <summary>The next value, which stands on its own; null at the end of the stream.</summary>
     /// <exception cref="JsonException">The value was no JSON; the next one can still be read.</exception>
-    /// <exception cref="QmpException">A limit was passed, or the stream ended inside a value; reading is over.</exception>
+    /// <exception cref="QmpException">A limit was passed, or the stream ended inside a value; reading is
+    /// over.</exception>
     /// <exception cref="IOException">The stream failed; reading is over.</exception>
     internal async ValueTask<JsonElement?> ReadAsync(CancellationToken cancellationToken)
     {

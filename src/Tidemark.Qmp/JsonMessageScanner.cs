@@ -2,10 +2,10 @@ using System.Buffers;
 
 namespace Tidemark.Qmp;
 
-// A QMP stream is a sequence of JSON values with nothing between them but optional white space; a value may arrive in any
-// number of pieces, and one piece may hold many values. The scanner finds where each value ends without understanding it:
-// it tracks strings, escapes and the depth of brackets, byte by byte, and keeps its place between pieces so that no byte
-// is looked at twice. States:
+// A QMP stream is a sequence of JSON values with nothing between them but optional white space; a value may arrive in
+// any number of pieces, and one piece may hold many values. The scanner finds where each value ends without
+// understanding it: it tracks strings, escapes and the depth of brackets, byte by byte, and keeps its place between
+// pieces so that no byte is looked at twice. States:
 //
 //   between   white space is skipped; the first other byte begins a value
 //   nested    inside brackets; the value ends with the bracket that brings the depth back to 0
@@ -13,8 +13,8 @@ namespace Tidemark.Qmp;
 //   bare      a number or keyword at depth 0; ends before white space, a bracket, a comma or a quote
 //
 // What cannot be the inside of a value (a control character in a string, a closing bracket with nothing open) ends the
-// value at once, there: its text is then no JSON, the parser says so, and scanning begins afresh behind it. A reader that
-// was sent rubbish is thus in step again at the next line, as QEMU's is.
+// value at once, there: its text is then no JSON, the parser says so, and scanning begins afresh behind it. A reader
+// that was sent rubbish is thus in step again at the next line, as QEMU's is.
 
 /// <summary>Finds the ends of JSON values in a byte stream. Not thread-safe; one per stream.</summary>
 internal sealed class JsonMessageScanner
@@ -77,7 +77,8 @@ internal sealed class JsonMessageScanner
         return false;
     }
 
-    /// <summary>Says that the caller dropped the white space it was shown, so that the next buffer begins behind it.</summary>
+    /// <summary>Says that the caller dropped the white space it was shown, so that the next buffer begins behind
+    /// it.</summary>
     internal void Forget() => _scanned = 0;
 
     // Whether the value ends at this byte, and whether the byte belongs to it.

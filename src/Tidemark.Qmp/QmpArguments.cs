@@ -12,7 +12,8 @@ namespace Tidemark.Qmp;
 // Values that come from a command line are all strings; such arguments are read with QEMU's conventions for them: `on`
 // and `off` for booleans, sizes with a suffix.
 
-/// <summary>The arguments of a command, or an object inside them: each member is asked for by name, the rest refused.</summary>
+/// <summary>The arguments of a command, or an object inside them: each member is asked for by name, the rest
+/// refused.</summary>
 /// <remarks>Not thread-safe. Every error is a <see cref="QmpException"/> of the class GenericError.</remarks>
 public sealed class QmpArguments
 {
@@ -102,7 +103,8 @@ public sealed class QmpArguments
 
         if (_isText && member.ValueKind == JsonValueKind.String)
         {
-            return long.TryParse(member.GetString(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var text)
+            return long.TryParse(
+                member.GetString(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var text)
                 ? text
                 : throw Error($"Parameter '{FullName(name)}' expects int64");
         }
@@ -115,7 +117,8 @@ public sealed class QmpArguments
     /// <summary>A size in bytes that must be there.</summary>
     public long GetSize(string name) => FindSize(name) ?? throw Missing(name);
 
-    /// <summary>A size in bytes, at most 2^63 - 1, or null. On a command line it may have a suffix from K to E.</summary>
+    /// <summary>A size in bytes, at most 2^63 - 1, or null. On a command line it may have a suffix from K to
+    /// E.</summary>
     public long? FindSize(string name)
     {
         if (!TryRead(name, out var member))
@@ -178,8 +181,8 @@ public sealed class QmpArguments
     }
 
     /// <summary>
-    /// A list whose items are strings or objects, or null when it is missing: QEMU's alternates, such as the bitmaps of a
-    /// merge, which are names or <c>{node, name}</c>.
+    /// A list whose items are strings or objects, or null when it is missing: QEMU's alternates, such as the bitmaps of
+    /// a merge, which are names or <c>{node, name}</c>.
     /// </summary>
     public IReadOnlyList<(string? Text, QmpArguments? Object)>? FindStringsOrObjects(string name)
     {
@@ -246,7 +249,8 @@ public sealed class QmpArguments
     public QmpException WrongType(string name, string expected) =>
         Error($"Invalid parameter type for '{FullName(name)}', expected: {expected}");
 
-    /// <summary>An error that says that an enumeration has no such value. QEMU names the member alone here, without its path.</summary>
+    /// <summary>An error that says that an enumeration has no such value. QEMU names the member alone here, without its
+    /// path.</summary>
     public static QmpException BadChoice(string name, string value) =>
         Error($"Parameter '{name}' does not accept value '{value}'");
 

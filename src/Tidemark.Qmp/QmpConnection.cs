@@ -162,7 +162,8 @@ public sealed class QmpConnection : IMonitor
 
             throw;
         }
-        catch (Exception exception) when (exception is IOException or ObjectDisposedException or OperationCanceledException)
+        catch (Exception exception) when (
+            exception is IOException or ObjectDisposedException or OperationCanceledException)
         {
             Close(new QmpException(
                 QmpException.MonitorClosed, $"the monitor at {Name} is gone: {exception.Message}", null, exception));
@@ -220,7 +221,8 @@ public sealed class QmpConnection : IMonitor
             && value.TryGetProperty("QMP", out var qmp) && qmp.ValueKind == JsonValueKind.Object
             && qmp.TryGetProperty("version", out var version)
             ? QmpVersion.Read(version)
-            : throw new QmpException(QmpException.ProtocolError, $"what listens at {Name} does not greet as a QMP monitor");
+            : throw new QmpException(
+                QmpException.ProtocolError, $"what listens at {Name} does not greet as a QMP monitor");
     }
 
     private static byte[] Encode(QmpCommand command, long id)
@@ -288,7 +290,8 @@ public sealed class QmpConnection : IMonitor
         }
         catch (JsonException exception)
         {
-            error = new QmpException(QmpException.ProtocolError, $"{Name} sent no JSON: {exception.Message}", null, exception);
+            error = new QmpException(
+                QmpException.ProtocolError, $"{Name} sent no JSON: {exception.Message}", null, exception);
         }
         catch (Exception exception) when (exception is IOException or ObjectDisposedException)
         {
@@ -366,7 +369,8 @@ public sealed class QmpConnection : IMonitor
             return new QmpException(errorClass.GetString()!, description.GetString()!, command);
         }
 
-        return new QmpException(QmpException.ProtocolError, "the reply has neither 'return' nor a well-formed 'error'", command);
+        return new QmpException(
+            QmpException.ProtocolError, "the reply has neither 'return' nor a well-formed 'error'", command);
     }
 
     private void Publish(QmpEvent value)
@@ -443,6 +447,7 @@ public sealed class QmpConnection : IMonitor
     {
         internal string Name { get; } = name;
 
-        internal TaskCompletionSource<JsonElement> Reply { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        internal TaskCompletionSource<JsonElement> Reply { get; } =
+            new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 }

@@ -5,7 +5,8 @@ namespace Tidemark.Qmp;
 /// <summary>Events from the moment of subscription on, in their order. Disposal ends the collecting.</summary>
 public sealed class QmpEventSubscription : IDisposable
 {
-    /// <summary>How many unread events are kept; the oldest is dropped beyond it. Who must not miss a state polls too.</summary>
+    /// <summary>How many unread events are kept; the oldest is dropped beyond it. Who must not miss a state polls
+    /// too.</summary>
     public const int MaximumUnread = 65536;
 
     private readonly Channel<QmpEvent> _events = Channel.CreateBounded<QmpEvent>(

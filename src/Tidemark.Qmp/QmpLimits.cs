@@ -12,6 +12,7 @@ public static class QmpLimits
     /// <summary>How many commands of one client may be waiting for their replies.</summary>
     public const int MaximumPendingCommands = 4096;
 
-    /// <summary>How many messages a server keeps for a client that does not read, before it closes the connection.</summary>
+    /// <summary>How many messages a server keeps for a client that does not read, before it closes the
+    /// connection.</summary>
     public const int MaximumUnsentMessages = 65536;
 }

@@ -15,7 +15,8 @@ namespace Tidemark.Qmp;
 // returned. Until the client has negotiated, only qmp_capabilities is known to it, and it gets no events.
 
 /// <summary>The server's side of one monitor connection.</summary>
-/// <remarks>QMP: QEMU's docs/interop/qmp-spec, "Protocol Specification". Out-of-band execution is not offered.</remarks>
+/// <remarks>QMP: QEMU's docs/interop/qmp-spec, "Protocol Specification". Out-of-band execution is not
+/// offered.</remarks>
 public sealed class QmpServerSession : IDisposable
 {
     /// <summary>How long a client that has stopped sending may take to read what it still has to get.</summary>
@@ -45,7 +46,8 @@ public sealed class QmpServerSession : IDisposable
     }
 
     /// <summary>Serves the client until it goes, the session is ended, or the token is cancelled.</summary>
-    /// <exception cref="QmpException">The client broke a limit of the protocol, or did not read what was sent.</exception>
+    /// <exception cref="QmpException">The client broke a limit of the protocol, or did not read what was
+    /// sent.</exception>
     /// <exception cref="IOException">The stream failed.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
@@ -100,7 +102,8 @@ public sealed class QmpServerSession : IDisposable
         Queue(message);
     }
 
-    /// <summary>Ends the session once the reply of the command that is being carried out has been sent: <c>quit</c>.</summary>
+    /// <summary>Ends the session once the reply of the command that is being carried out has been sent:
+    /// <c>quit</c>.</summary>
     public void EndAfterReply() => _endRequested = true;
 
     /// <summary>Ends the session at once.</summary>
@@ -202,7 +205,8 @@ public sealed class QmpServerSession : IDisposable
                         : throw Refuse("QMP input member 'arguments' must be an object");
                     break;
                 case "exec-oob":
-                    throw Refuse("QMP input member 'exec-oob' is not supported: this monitor has no out-of-band commands");
+                    throw Refuse(
+                        "QMP input member 'exec-oob' is not supported: this monitor has no out-of-band commands");
                 case "id":
                     break;
                 default:
@@ -261,7 +265,8 @@ public sealed class QmpServerSession : IDisposable
                 await _stream.FlushAsync(_ended.Token).ConfigureAwait(false);
             }
         }
-        catch (Exception exception) when (exception is OperationCanceledException or IOException or ObjectDisposedException)
+        catch (Exception exception) when (
+            exception is OperationCanceledException or IOException or ObjectDisposedException)
         {
             // The client is gone: what is unsent has no reader any more, and the other loop must not wait for it.
             _ended.Cancel();

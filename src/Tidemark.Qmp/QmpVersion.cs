@@ -26,7 +26,8 @@ public sealed record QmpVersion(int Major, int Minor, int Micro, string Package)
             return new QmpVersion(major, minor, micro, package);
         }
 
-        throw new QmpException(QmpException.ProtocolError, "the monitor's version is not an object with a 'qemu' version");
+        throw new QmpException(
+            QmpException.ProtocolError, "the monitor's version is not an object with a 'qemu' version");
     }
 
     /// <summary>The object that <see cref="Read"/> reads.</summary>

@@ -65,7 +65,8 @@ public sealed class BackupTests
             var view = await scene.ReadAsync("view");
             Assert.Equal(instant, view);
 
-            // What is clean in the bitmap has not changed since the instant before: the copy plus the dirty ranges is the view.
+            // What is clean in the bitmap has not changed since the instant before: the copy plus the dirty ranges is
+            // the view.
             foreach (var (offset, length) in await scene.DirtyAsync("view", "tmp"))
             {
                 view.AsSpan((int)offset, (int)length).CopyTo(copy.AsSpan((int)offset));

@@ -72,7 +72,8 @@ public sealed class JsonMessageReaderTests
     [Fact]
     public async Task A_message_over_the_limit_is_given_up()
     {
-        var reader = new JsonMessageReader(new MemoryStream(Encoding.UTF8.GetBytes($"\"{new string('x', 5000)}")), 1000);
+        var reader =
+            new JsonMessageReader(new MemoryStream(Encoding.UTF8.GetBytes($"\"{new string('x', 5000)}")), 1000);
         var error = await Assert.ThrowsAsync<QmpException>(async () => await reader.ReadAsync(Cancellation));
         Assert.Contains("limit of 1000 bytes", error.Description, StringComparison.Ordinal);
     }

@@ -24,7 +24,8 @@ public sealed class QmpConnectionTests
         var (monitor, connection) = await FakeMonitor.ConnectAsync();
         using var _ = monitor;
         await using var __ = connection;
-        var calls = Enumerable.Range(0, 50).Select(index => connection.ExecuteAsync(new QmpCommand($"c{index}"), Cancellation))
+        var calls = Enumerable.Range(0, 50).Select(
+            index => connection.ExecuteAsync(new QmpCommand($"c{index}"), Cancellation))
             .ToArray();
         List<(long Id, string Command)> received = [];
         foreach (var call in calls)
@@ -72,13 +73,15 @@ public sealed class QmpConnectionTests
         var (monitor, connection) = await FakeMonitor.ConnectAsync();
         using var _ = monitor;
         await using var __ = connection;
-        var call = connection.ExecuteAsync(new QmpCommand("blockdev-del", new JsonObject { ["node-name"] = "a" }), Cancellation);
+        var call = connection.ExecuteAsync(
+            new QmpCommand("blockdev-del", new JsonObject { ["node-name"] = "a" }), Cancellation);
         var message = await monitor.ReceiveRawAsync();
         Assert.Equal("a", message.GetProperty("arguments").GetProperty("node-name").GetString());
         await monitor.SendAsync(
             $$"""{"id": {{message.GetProperty("id").GetInt64()}}, "error": {"class": "GenericError", "desc": "no such node"} }""");
         var error = await Assert.ThrowsAsync<QmpException>(() => call);
-        Assert.Equal(("GenericError", "no such node", "blockdev-del"), (error.ErrorClass, error.Description, error.Command));
+        Assert.Equal(
+            ("GenericError", "no such node", "blockdev-del"), (error.ErrorClass, error.Description, error.Command));
         Assert.Equal("blockdev-del: no such node", error.Message);
     }
 
@@ -168,7 +171,8 @@ public sealed class QmpConnectionTests
     {
         var (monitor, client) = FakeMonitor.Create();
         using var _ = monitor;
-        var opening = QmpConnection.OpenAsync(client, "qmp:fake", TimeSpan.FromSeconds(30), cancellationToken: Cancellation);
+        var opening =
+            QmpConnection.OpenAsync(client, "qmp:fake", TimeSpan.FromSeconds(30), cancellationToken: Cancellation);
         await monitor.SendAsync(text);
         Assert.Equal(QmpException.ProtocolError, (await Assert.ThrowsAsync<QmpException>(() => opening)).ErrorClass);
     }

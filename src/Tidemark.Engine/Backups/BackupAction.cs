@@ -29,7 +29,8 @@ internal sealed class BackupAction(BackupOptions options, NodeSet nodes, JobSet 
             nodes.CheckName(filterName);
         }
 
-        var bitmap = options.BitmapName is { } name ? new BackupBitmap(source.Node, name, options.BitmapMode!.Value) : null;
+        var bitmap =
+            options.BitmapName is { } name ? new BackupBitmap(source.Node, name, options.BitmapMode!.Value) : null;
         NodeEntry? entry = null;
         try
         {

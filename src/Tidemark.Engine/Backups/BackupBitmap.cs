@@ -10,13 +10,14 @@ namespace Tidemark.Engine.Backups;
 //     bitmap     = what it was at the point in time, and every write since      (never loses a mark while the job runs)
 //     successor  = every write since the point in time
 //
-// Why no write can be missed. Both begin in the drained section that is the point in time, both record until the drained
-// section that ends the job, and a write is marked before its completion is reported. Whatever happens in between, a
-// failure, a cancellation, a close of the image, a crash of the process, the named bitmap says at least as much as it
-// said before. Only a job that has copied all of it, and has flushed the target, exchanges its content for the successor's.
-// A bitmap that was disabled has a disabled successor: after a success it is empty, as in QEMU.
+// Why no write can be missed. Both begin in the drained section that is the point in time, both record until the
+// drained section that ends the job, and a write is marked before its completion is reported. Whatever happens in
+// between, a failure, a cancellation, a close of the image, a crash of the process, the named bitmap says at least as
+// much as it said before. Only a job that has copied all of it, and has flushed the target, exchanges its content for
+// the successor's. A bitmap that was disabled has a disabled successor: after a success it is empty, as in QEMU.
 
-/// <summary>The bitmap of a backup job from the point in time to the job's end. Used in drained sections only.</summary>
+/// <summary>The bitmap of a backup job from the point in time to the job's end. Used in drained sections
+/// only.</summary>
 internal sealed class BackupBitmap
 {
     private readonly BlockNode _node;

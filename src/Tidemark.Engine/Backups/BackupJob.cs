@@ -10,8 +10,8 @@ using Tidemark.Engine.Nodes;
 
 namespace Tidemark.Engine.Backups;
 
-// A backup job is a copy-before-write filter over the disk, and a copy of what it was told to copy, both through the same
-// BlockCopy, so that no cluster is copied twice. It ends in one of three ways:
+// A backup job is a copy-before-write filter over the disk, and a copy of what it was told to copy, both through the
+// same BlockCopy, so that no cluster is copied twice. It ends in one of three ways:
 //
 //   success   everything is on the target, and the target is flushed. One drained section takes the filter out and
 //             settles the bitmap
@@ -129,7 +129,8 @@ internal sealed class BackupJob : Job
         await ReleaseAsync().ConfigureAwait(false);
     }
 
-    /// <summary>Puts the filter over the disk. In the drained section of the job's transaction: the point in time.</summary>
+    /// <summary>Puts the filter over the disk. In the drained section of the job's transaction: the point in
+    /// time.</summary>
     internal void Install() => _filter.Install();
 
     /// <summary>Takes back what <see cref="Install"/> and the constructor did, in the same drained section.</summary>
@@ -147,9 +148,9 @@ internal sealed class BackupJob : Job
         await _nodes.RemoveAsync(_filterEntry).ConfigureAwait(false);
     }
 
-    // bitmap-mode=always: after a failure the bitmap forgets what was copied. Only what is durable counts as copied, and
-    // what was not copied is noted before the flush: so the flush covers everything that is not noted. Without the flush
-    // the bitmap keeps all that it had.
+    // bitmap-mode=always: after a failure the bitmap forgets what was copied. Only what is durable counts as copied,
+    // and what was not copied is noted before the flush: so the flush covers everything that is not noted. Without the
+    // flush the bitmap keeps all that it had.
     private async Task KeepWhatIsCopiedAsync()
     {
         var remaining = _filter.Copy.GetRemaining();

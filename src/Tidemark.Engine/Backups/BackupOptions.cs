@@ -3,7 +3,8 @@ using Tidemark.Qmp;
 
 namespace Tidemark.Engine.Backups;
 
-/// <summary>The arguments of <c>blockdev-backup</c> (qapi/block-core.json), read and checked against each other.</summary>
+/// <summary>The arguments of <c>blockdev-backup</c> (qapi/block-core.json), read and checked against each
+/// other.</summary>
 internal sealed record BackupOptions
 {
     internal required string JobId { get; init; }

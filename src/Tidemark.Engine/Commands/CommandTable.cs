@@ -9,7 +9,8 @@ internal sealed class CommandTable
 {
     private readonly Dictionary<string, Handler> _handlers = new(StringComparer.Ordinal);
 
-    /// <summary>Carries one command out. It reads its arguments, refuses what is left of them, and only then acts.</summary>
+    /// <summary>Carries one command out. It reads its arguments, refuses what is left of them, and only then
+    /// acts.</summary>
     internal delegate ValueTask<JsonNode> Handler(QmpArguments arguments, CancellationToken cancellationToken);
 
     /// <summary>The names, in the order in which they were added.</summary>

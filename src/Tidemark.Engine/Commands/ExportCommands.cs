@@ -32,7 +32,8 @@ internal static class ExportCommands
     }
 
     /// <summary>Starts the server from the arguments of the command.</summary>
-    private static async ValueTask StartAsync(ExportSet exports, QmpArguments arguments, CancellationToken cancellationToken)
+    private static async ValueTask StartAsync(
+        ExportSet exports, QmpArguments arguments, CancellationToken cancellationToken)
     {
         // QMP wraps the address's members in `data`; the command line writes them flat.
         var address = arguments.GetObject("addr");
@@ -45,7 +46,8 @@ internal static class ExportCommands
         }
 
         arguments.CheckNothingLeft();
-        await exports.StartServerAsync(endPoint, limit is null ? null : (int)Math.Min(limit.Value, int.MaxValue), cancellationToken)
+        await exports.StartServerAsync(
+            endPoint, limit is null ? null : (int)Math.Min(limit.Value, int.MaxValue), cancellationToken)
             .ConfigureAwait(false);
     }
 }

@@ -22,7 +22,8 @@ internal sealed class JobCommands
         table.Add("job-pause", arguments => JobSet.Pause(commands.Find(arguments)));
         table.Add("job-resume", arguments => JobSet.Resume(commands.Find(arguments)));
         table.Add("job-complete", arguments => JobSet.Complete(commands.Find(arguments)));
-        table.Add("block-job-cancel", (arguments, _) => jobs.CancelAsync(commands.FindBlock(arguments, "device", "force")));
+        table.Add(
+            "block-job-cancel", (arguments, _) => jobs.CancelAsync(commands.FindBlock(arguments, "device", "force")));
         table.Add("block-job-finalize", (arguments, _) => jobs.FinalizeAsync(commands.FindBlock(arguments, "id")));
         table.Add("block-job-dismiss", arguments => jobs.Dismiss(commands.FindBlock(arguments, "id")));
         table.Add("block-job-pause", arguments => JobSet.Pause(commands.FindBlock(arguments, "device")));

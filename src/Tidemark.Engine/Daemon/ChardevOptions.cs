@@ -52,7 +52,8 @@ public sealed record ChardevOptions
 
         if (!IsOn(text, values, "server", false))
         {
-            throw new StorageDaemonException($"--chardev {text}: only sockets that listen are supported: give server=on");
+            throw new StorageDaemonException(
+                $"--chardev {text}: only sockets that listen are supported: give server=on");
         }
 
         return new ChardevOptions
@@ -73,7 +74,8 @@ public sealed record ChardevOptions
             throw new StorageDaemonException($"--chardev {text}: give either 'path' or 'port'");
         }
 
-        // Without a host QEMU listens on every address. A monitor is all power over the disks: name it to open it so far.
+        // Without a host QEMU listens on every address. A monitor is all power over the disks: name it to open it so
+        // far.
         return values.ContainsKey("path") ? null : values.GetValueOrDefault("host") ?? "localhost";
     }
 

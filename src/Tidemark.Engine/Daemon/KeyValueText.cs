@@ -5,10 +5,10 @@ using System.Text.Json.Nodes;
 
 namespace Tidemark.Engine.Daemon;
 
-// The options of qemu-storage-daemon are written as `key=value,key=value`. A comma inside a value is doubled. A dot in a
-// key descends into an object (`file.filename=a`), and an object whose keys are all numbers is a list (`bitmaps.0=b0`).
-// The first value may stand alone where the option says which key it then has (`--export nbd,id=e`). What begins with a
-// brace is JSON. (QEMU: util/keyval.c, "Key=value options".)
+// The options of qemu-storage-daemon are written as `key=value,key=value`. A comma inside a value is doubled. A dot in
+// a key descends into an object (`file.filename=a`), and an object whose keys are all numbers is a list
+// (`bitmaps.0=b0`). The first value may stand alone where the option says which key it then has (`--export nbd,id=e`).
+// What begins with a brace is JSON. (QEMU: util/keyval.c, "Key=value options".)
 
 /// <summary>Reads the text of an option into the object that QMP would take.</summary>
 internal static class KeyValueText
@@ -31,7 +31,8 @@ internal static class KeyValueText
         {
             try
             {
-                using var document = JsonDocument.Parse(text, new JsonDocumentOptions { AllowDuplicateProperties = false });
+                using var document = JsonDocument.Parse(text, new JsonDocumentOptions { AllowDuplicateProperties =
+                    false });
                 return document.RootElement.Clone();
             }
             catch (JsonException exception)

@@ -76,10 +76,12 @@ internal sealed class MonitorListener : IAsyncDisposable
             {
                 var client = await _socket.AcceptAsync(_ending.Token).ConfigureAwait(false);
                 first.TrySetResult();
-                await _engine.ServeAsync(new NetworkStream(client, ownsSocket: true), _ending.Token).ConfigureAwait(false);
+                await _engine.ServeAsync(new NetworkStream(client, ownsSocket: true), _ending.Token)
+                    .ConfigureAwait(false);
             }
         }
-        catch (Exception exception) when (exception is OperationCanceledException or ObjectDisposedException or SocketException)
+        catch (Exception exception) when (
+            exception is OperationCanceledException or ObjectDisposedException or SocketException)
         {
             // The end of the daemon.
             first.TrySetCanceled();

@@ -6,13 +6,14 @@ namespace Tidemark.Engine.Daemon;
 
 // The storage daemon as a process: the options are carried out in the order in which they were given, each through the
 // command that does the same over a monitor, so that there is one way to do each thing. Then the process id is written,
-// and the daemon serves until a client says quit, or the process gets SIGTERM, SIGINT or SIGHUP. Then everything is closed in the
-// engine's order, and the exit code says whether all of it was stored.
+// and the daemon serves until a client says quit, or the process gets SIGTERM, SIGINT or SIGHUP. Then everything is
+// closed in the engine's order, and the exit code says whether all of it was stored.
 
 /// <summary>Runs the storage daemon: what <c>tidemark storage-daemon</c> does.</summary>
 public static class StorageDaemon
 {
-    /// <summary>The exit code when a persistent bitmap or anything else could not be stored at the end, or set up at the beginning.</summary>
+    /// <summary>The exit code when a persistent bitmap or anything else could not be stored at the end, or set up at
+    /// the beginning.</summary>
     public const int Failure = 1;
 
     /// <summary>Runs until <c>quit</c>, a signal, or the token.</summary>
@@ -40,7 +41,8 @@ public static class StorageDaemon
         catch (Exception exception) when (exception
             is StorageDaemonException or QmpException or Blocks.Nodes.BlockException or IOException or UnauthorizedAccessException)
         {
-            await error.WriteLineAsync($"tidemark storage-daemon: {exception.Message}".AsMemory(), CancellationToken.None)
+            await error.WriteLineAsync(
+                $"tidemark storage-daemon: {exception.Message}".AsMemory(), CancellationToken.None)
                 .ConfigureAwait(false);
             return Failure;
         }
@@ -111,7 +113,8 @@ public static class StorageDaemon
 
                         break;
                     case "monitor":
-                        monitors.Add(await StartMonitorAsync(engine, text, chardevs, cancellationToken).ConfigureAwait(false));
+                        monitors.Add(
+                            await StartMonitorAsync(engine, text, chardevs, cancellationToken).ConfigureAwait(false));
                         break;
                     default:
                         await ExecuteAsync(engine, option, text, cancellationToken).ConfigureAwait(false);

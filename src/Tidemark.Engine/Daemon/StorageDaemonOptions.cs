@@ -3,7 +3,8 @@ using Tidemark.Qmp;
 
 namespace Tidemark.Engine.Daemon;
 
-/// <summary>The command line of the storage daemon, read but not carried out: the options of qemu-storage-daemon.</summary>
+/// <summary>The command line of the storage daemon, read but not carried out: the options of
+/// qemu-storage-daemon.</summary>
 public sealed record StorageDaemonOptions
 {
     private static readonly string[] s_withValue =

@@ -29,7 +29,8 @@ internal sealed class ExportSet
     internal NbdEndPoint? Address => _server?.EndPoints is [var first, ..] ? first : null;
 
     /// <summary><c>nbd-server-start</c>.</summary>
-    internal async ValueTask StartServerAsync(NbdEndPoint address, int? maximumConnections, CancellationToken cancellationToken)
+    internal async ValueTask StartServerAsync(
+        NbdEndPoint address, int? maximumConnections, CancellationToken cancellationToken)
     {
         if (_server is not null)
         {
@@ -200,8 +201,8 @@ internal sealed class ExportSet
         }
     }
 
-    // A bitmap by name alone is looked for on the node and down its backing chain, through filters, as QEMU 5.2 and later
-    // do. `snapshot-access` is no filter; a bitmap beyond it is named with its node.
+    // A bitmap by name alone is looked for on the node and down its backing chain, through filters, as QEMU 5.2 and
+    // later do. `snapshot-access` is no filter; a bitmap beyond it is named with its node.
     private DirtyBitmap FindBitmap(BlockNode node, string? bitmapNode, string name)
     {
         if (bitmapNode is not null)

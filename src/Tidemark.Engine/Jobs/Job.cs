@@ -7,9 +7,9 @@ namespace Tidemark.Engine.Jobs;
 //   created -> running <-> paused -> waiting -> pending -> concluded -> null      the work was done
 //                   \________________________________\--> aborting -> concluded -> null      it failed or was cancelled
 //
-// RunAsync does the work, beside everything else. CommitAsync and AbortAsync take the job's traces out of the graph; they
-// run under the engine's command gate, so no command sees half of it. Success is decided before CommitAsync: whatever can
-// still fail, the flush of what was written above all, belongs into RunAsync.
+// RunAsync does the work, beside everything else. CommitAsync and AbortAsync take the job's traces out of the graph;
+// they run under the engine's command gate, so no command sees half of it. Success is decided before CommitAsync:
+// whatever can still fail, the flush of what was written above all, belongs into RunAsync.
 
 /// <summary>Something long that a command began. Its state is guarded by the engine's command gate.</summary>
 internal abstract class Job : IDisposable

@@ -3,11 +3,12 @@ using Tidemark.Qmp;
 
 namespace Tidemark.Engine.Jobs;
 
-// The jobs of one engine and their ends. A job's work runs beside the commands; when it ends, the command gate is taken,
-// and the rest, from `waiting` or `aborting` to `concluded`, happens under it. A command that looks at jobs therefore
-// sees them in a state that stands.
+// The jobs of one engine and their ends. A job's work runs beside the commands; when it ends, the command gate is
+// taken, and the rest, from `waiting` or `aborting` to `concluded`, happens under it. A command that looks at jobs
+// therefore sees them in a state that stands.
 
-/// <summary>The jobs of one engine. All methods but <see cref="Start"/>'s background run under the command gate.</summary>
+/// <summary>The jobs of one engine. All methods but <see cref="Start"/>'s background run under the command
+/// gate.</summary>
 internal sealed class JobSet
 {
     /// <summary>How many jobs one engine keeps, the concluded ones included.</summary>
@@ -215,8 +216,8 @@ internal sealed class JobSet
         Conclude(job, job.IsCancelled ? "BLOCK_JOB_CANCELLED" : "BLOCK_JOB_COMPLETED");
     }
 
-    // These steps must not fail. If one has a bug all the same, the job ends with it as its error: a job that never ended
-    // would hold its nodes for ever.
+    // These steps must not fail. If one has a bug all the same, the job ends with it as its error: a job that never
+    // ended would hold its nodes for ever.
     private static async ValueTask GuardAsync(Job job, Func<ValueTask> step)
     {
         try

@@ -10,7 +10,8 @@ namespace Tidemark.Engine.Nodes;
 /// <summary><c>blockdev-create</c> (qapi/block-core.json, BlockdevCreateOptions). Under the command gate.</summary>
 internal sealed class NodeCreator(NodeSet nodes, JobSet jobs, IEventSink events)
 {
-    /// <summary>Reads the options and begins the job that does it; what fails from there on is the job's error.</summary>
+    /// <summary>Reads the options and begins the job that does it; what fails from there on is the job's
+    /// error.</summary>
     /// <exception cref="QmpException">An option is missing, unknown, or not supported.</exception>
     internal void Start(string jobId, QmpArguments arguments)
     {
@@ -93,9 +94,11 @@ internal sealed class NodeCreator(NodeSet nodes, JobSet jobs, IEventSink events)
         return new CreateJob(
             jobId,
             events,
-            token => refusal is QmpException refused ? throw new BlockException(BlockErrorKind.Busy, refused.Description)
+            token => refusal is QmpException refused ? throw new BlockException(
+                BlockErrorKind.Busy, refused.Description)
                 : refusal is not null ? throw refusal
-                : backend!.RunAsync(create, static (node, options, token) => Qcow2Image.CreateAsync(node, options, token), token)
+                : backend!.RunAsync(
+                    create, static (node, options, token) => Qcow2Image.CreateAsync(node, options, token), token)
                     .AsTask(),
             () =>
             {
@@ -114,7 +117,8 @@ internal sealed class NodeCreator(NodeSet nodes, JobSet jobs, IEventSink events)
     private static async Task MakeFileAsync(string path, long size)
     {
         var exists = File.Exists(path);
-        var file = exists ? RawFileNode.Open("#create", path, readOnly: false) : RawFileNode.Create("#create", path, size);
+        var file =
+            exists ? RawFileNode.Open("#create", path, readOnly: false) : RawFileNode.Create("#create", path, size);
         await using (file.ConfigureAwait(false))
         {
             if (exists)

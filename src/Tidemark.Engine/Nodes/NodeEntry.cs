@@ -23,10 +23,12 @@ internal sealed class NodeEntry
     /// <summary>The nodes that were made together with it because it needed them; they go with it.</summary>
     internal List<NodeEntry> Owned { get; } = [];
 
-    /// <summary>The job that uses the node, for <c>block device is in use by block job: …</c>; null when none does.</summary>
+    /// <summary>The job that uses the node, for <c>block device is in use by block job: …</c>; null when none
+    /// does.</summary>
     internal string? JobType { get; set; }
 
-    /// <summary>Whether the node may not be written any more although it was opened so: it has become a backing file.</summary>
+    /// <summary>Whether the node may not be written any more although it was opened so: it has become a backing
+    /// file.</summary>
     internal bool IsFrozen { get; set; }
 
     /// <summary>Whether it refuses writes, for whatever reason.</summary>

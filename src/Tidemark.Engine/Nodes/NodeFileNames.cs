@@ -7,8 +7,8 @@ using Tidemark.Qcow2;
 namespace Tidemark.Engine.Nodes;
 
 /// <summary>
-/// What a node is called in <c>query-named-block-nodes</c>: the path of the file at its bottom when that alone would open
-/// it again, else QEMU's <c>json:</c> form with the options that are needed besides.
+/// What a node is called in <c>query-named-block-nodes</c>: the path of the file at its bottom when that alone would
+/// open it again, else QEMU's <c>json:</c> form with the options that are needed besides.
 /// </summary>
 internal static class NodeFileNames
 {
@@ -27,7 +27,8 @@ internal static class NodeFileNames
     internal static string Show(NodeEntry entry, NodeSet nodes) =>
         TryPlain(entry, nodes) ?? "json:" + Describe(entry.Node, nodes).ToJsonString();
 
-    /// <summary>The path that an image's header names as its backing file, and the same made absolute; nulls without one.</summary>
+    /// <summary>The path that an image's header names as its backing file, and the same made absolute; nulls without
+    /// one.</summary>
     internal static (string? Name, string? FullName) BackingOf(Qcow2Node node) =>
         node.BackingFile is { } name ? (name, BackingNames.Resolve(name, Of(node)) ?? name) : default;
 

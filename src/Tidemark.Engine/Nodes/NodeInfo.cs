@@ -10,7 +10,8 @@ namespace Tidemark.Engine.Nodes;
 internal sealed class NodeInfo(NodeSet nodes)
 {
     /// <summary>All nodes.</summary>
-    /// <param name="flat">Whether backing images are left out of each image; they are nodes of the list themselves.</param>
+    /// <param name="flat">Whether backing images are left out of each image; they are nodes of the list
+    /// themselves.</param>
     internal JsonArray Query(bool flat)
     {
         JsonArray list = [];
@@ -44,7 +45,8 @@ internal sealed class NodeInfo(NodeSet nodes)
             info["backing_file"] = NodeFileNames.Show(nodes.Get(backing), nodes);
         }
 
-        // Newer QEMU has this field (BlockDeviceInfo.children): whoever plans over the graph need not guess by file names.
+        // Newer QEMU has this field (BlockDeviceInfo.children): whoever plans over the graph need not guess by file
+        // names.
         if (node.Children.Count > 0)
         {
             JsonArray children = [];

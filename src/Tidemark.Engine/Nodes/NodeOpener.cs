@@ -8,8 +8,8 @@ using Tidemark.Qmp;
 namespace Tidemark.Engine.Nodes;
 
 // Opens what NodeOptions describe, children first. A child that is named exists already and is only used; one that is
-// described inline is opened here and owned by its parent, as are the backing files that an image's header asks for: they
-// go when the parent goes. When anything fails, what was opened so far is closed again, in the reverse order.
+// described inline is opened here and owned by its parent, as are the backing files that an image's header asks for:
+// they go when the parent goes. When anything fails, what was opened so far is closed again, in the reverse order.
 //
 // A child without a word about read-only does as its parent; a backing file is always read-only.
 
@@ -73,7 +73,8 @@ internal sealed class NodeOpener
                     raw.Offset, raw.Size, readOnly),
                 Qcow2NodeOptions image => await OpenQcow2Async(name, image, readOnly, owned, depth, cancellationToken)
                     .ConfigureAwait(false),
-                CopyBeforeWriteNodeOptions filter => await OpenFilterAsync(name, filter, owned, depth, cancellationToken)
+                CopyBeforeWriteNodeOptions filter => await OpenFilterAsync(
+                    name, filter, owned, depth, cancellationToken)
                     .ConfigureAwait(false),
                 SnapshotAccessNodeOptions view => new SnapshotAccessNode(
                     name,
@@ -187,7 +188,8 @@ internal sealed class NodeOpener
             if (header.BackingFile is not null)
             {
                 backing = await OpenBackingAsync(
-                    file, header.BackingFile, header.BackingFormat, owned, depth, cancellationToken).ConfigureAwait(false);
+                    file, header.BackingFile, header.BackingFormat, owned, depth, cancellationToken)
+                        .ConfigureAwait(false);
             }
         }
 
@@ -220,7 +222,8 @@ internal sealed class NodeOpener
                 "raw" => new RawNodeOptions(child, 0, null),
                 _ => throw Refuse($"format '{format}' is not supported"),
             };
-            var entry = await OpenAsync(options with { ReadOnly = true }, true, isRoot: false, depth + 1, cancellationToken)
+            var entry = await OpenAsync(
+                options with { ReadOnly = true }, true, isRoot: false, depth + 1, cancellationToken)
                 .ConfigureAwait(false);
             owned.Add(entry);
             return entry.Node;

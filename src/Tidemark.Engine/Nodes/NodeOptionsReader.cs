@@ -4,7 +4,8 @@ using Tidemark.Qmp;
 
 namespace Tidemark.Engine.Nodes;
 
-/// <summary>Reads <c>BlockdevOptions</c> (qapi/block-core.json). What QEMU has and this does not is refused by name.</summary>
+/// <summary>Reads <c>BlockdevOptions</c> (qapi/block-core.json). What QEMU has and this does not is refused by
+/// name.</summary>
 internal static class NodeOptionsReader
 {
     private const long DefaultNullSize = 1L << 30;

@@ -142,7 +142,8 @@ internal sealed class NodeSet
         }
     }
 
-    /// <summary>Closes every node, users before what they use. All have their turn; the first error is thrown at the end.</summary>
+    /// <summary>Closes every node, users before what they use. All have their turn; the first error is thrown at the
+    /// end.</summary>
     internal async ValueTask CloseAllAsync()
     {
         Exception? first = null;

@@ -4,9 +4,9 @@ using Tidemark.Qmp;
 namespace Tidemark.Engine.Nodes;
 
 // Who may write where. It is QEMU's system of permissions (block.c, "bdrv_child_perm") cut down to the one permission
-// that loses data when it is got wrong: WRITE. Each edge of the graph needs it or not, and shares it with the node's other
-// users or not. The graph is sound when no node has one user that needs WRITE beside another that does not share it, and
-// no read-only node has a user that needs it.
+// that loses data when it is got wrong: WRITE. Each edge of the graph needs it or not, and shares it with the node's
+// other users or not. The graph is sound when no node has one user that needs WRITE beside another that does not share
+// it, and no read-only node has a user that needs it.
 //
 //   edge                          needs WRITE                   shares WRITE
 //   export, at the root           if it is writable             yes
@@ -26,7 +26,8 @@ internal sealed class Permissions
     internal Permissions(NodeSet nodes) => _nodes = nodes;
 
     /// <summary>Refuses a graph in which a write could damage what somebody else relies on.</summary>
-    /// <exception cref="QmpException">Two users of a node do not get along, or one wants to write a read-only node.</exception>
+    /// <exception cref="QmpException">Two users of a node do not get along, or one wants to write a read-only
+    /// node.</exception>
     internal void Check()
     {
         foreach (var entry in _nodes.Entries)
@@ -101,7 +102,8 @@ internal sealed class Permissions
     private static bool IsPassThrough(BlockNode node) => node.IsFilter || node.Driver == "raw";
 
     private RootUse? FindRoot(BlockChild edge) =>
-        _nodes.Roots.FirstOrDefault(root => string.Equals(root.Backend.Description, edge.Description, StringComparison.Ordinal));
+        _nodes.Roots.FirstOrDefault(
+            root => string.Equals(root.Backend.Description, edge.Description, StringComparison.Ordinal));
 
     private static string Describe(BlockChild edge, BlockNode node) => edge.Owner is { } owner
         ? $"node '{owner.Name}' (uses node '{node.Name}' as '{edge.Role.ToString().ToLowerInvariant()}' child)"

@@ -8,7 +8,8 @@ using Tidemark.Qmp;
 
 namespace Tidemark.Engine.Transactions;
 
-/// <summary>Reads the actions of a <c>transaction</c>. The commands of the same names are transactions of one action.</summary>
+/// <summary>Reads the actions of a <c>transaction</c>. The commands of the same names are transactions of one
+/// action.</summary>
 internal sealed class ActionReader(NodeSet nodes, JobSet jobs, IEventSink events)
 {
     /// <summary>How many actions one transaction may have.</summary>

@@ -7,8 +7,8 @@ using Tidemark.Qmp;
 namespace Tidemark.Engine.Transactions;
 
 /// <summary>
-/// <c>blockdev-reopen</c> of one node: which children it has. That is how a copy-before-write filter is put under a guest
-/// that is running, below a <c>raw</c> node that stays. Every other option must be as it was.
+/// <c>blockdev-reopen</c> of one node: which children it has. That is how a copy-before-write filter is put under a
+/// guest that is running, below a <c>raw</c> node that stays. Every other option must be as it was.
 /// </summary>
 internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAction
 {

@@ -34,7 +34,8 @@ public sealed class StorageDaemonOptionsTests
         const string Letters = "ab01.=,{}\"[]: ";
         for (var round = 0; round < 5000; round++)
         {
-            var text = new string([.. Enumerable.Range(0, random.Next(30)).Select(_ => Letters[random.Next(Letters.Length)])]);
+            var text = new string(
+                [.. Enumerable.Range(0, random.Next(30)).Select(_ => Letters[random.Next(Letters.Length)])]);
             try
             {
                 KeyValueText.Parse(text, "driver");
@@ -72,7 +73,8 @@ public sealed class StorageDaemonOptionsTests
     public void Chardevs_are_read(string text, string? path, string? host, int port, bool wait)
     {
         var chardev = ChardevOptions.Parse(text);
-        Assert.Equal(("m", path, host, port, wait), (chardev.Id, chardev.Path, chardev.Host, chardev.Port, chardev.Wait));
+        Assert.Equal(
+            ("m", path, host, port, wait), (chardev.Id, chardev.Path, chardev.Host, chardev.Port, chardev.Wait));
     }
 
     [Theory]

@@ -106,7 +106,8 @@ public sealed class StorageDaemonTests
         await ExistsAsync(folder.File("qmp"), running);
         await using var monitor = await ConnectAsync(folder);
         await monitor.ExecuteAsync(
-            new QmpCommand("blockdev-add", new JsonObject { ["driver"] = "null-co", ["node-name"] = "o", ["size"] = 4096 }),
+            new QmpCommand(
+                "blockdev-add", new JsonObject { ["driver"] = "null-co", ["node-name"] = "o", ["size"] = 4096 }),
             Cancellation);
         var nodes = await monitor.ExecuteAsync(new QmpCommand("query-named-block-nodes"), Cancellation);
         Assert.Equal(["o", "n"], nodes.EnumerateArray().Select(node => node.GetProperty("node-name").GetString()));

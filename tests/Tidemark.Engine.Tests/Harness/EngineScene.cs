@@ -9,7 +9,8 @@ using Xunit;
 
 namespace Tidemark.Engine.Tests.Harness;
 
-/// <summary>An engine in this process with a monitor and a directory of its own, driven by QMP as anybody would.</summary>
+/// <summary>An engine in this process with a monitor and a directory of its own, driven by QMP as anybody
+/// would.</summary>
 internal sealed class EngineScene : IAsyncDisposable
 {
     internal const int DiskLength = 8 << 20;
@@ -110,7 +111,8 @@ internal sealed class EngineScene : IAsyncDisposable
     {
         await WaitForAsync("JOB_STATUS_CHANGE", data =>
             data.GetProperty("id").GetString() == job && data.GetProperty("status").GetString() == "concluded");
-        var info = (await DoAsync("query-jobs")).EnumerateArray().First(item => item.GetProperty("id").GetString() == job);
+        var info = (await DoAsync("query-jobs")).EnumerateArray().First(
+            item => item.GetProperty("id").GetString() == job);
         await DoAsync("job-dismiss", $"{{'id':'{job}'}}");
         return info.TryGetProperty("error", out var error) ? error.GetString() : null;
     }
@@ -155,7 +157,8 @@ internal sealed class EngineScene : IAsyncDisposable
         var bytes = new byte[client.Length];
         for (var offset = 0; offset < bytes.Length; offset += 1 << 20)
         {
-            await client.ReadAsync(offset, bytes.AsMemory(offset, Math.Min(1 << 20, bytes.Length - offset)), Cancellation);
+            await client.ReadAsync(
+                offset, bytes.AsMemory(offset, Math.Min(1 << 20, bytes.Length - offset)), Cancellation);
         }
 
         return bytes;

@@ -6,12 +6,13 @@ using Xunit;
 
 namespace Tidemark.Engine.Tests.Interop;
 
-/// <summary>The same commands to QEMU's storage daemon and to the engine: the same replies, word for word, and events.</summary>
+/// <summary>The same commands to QEMU's storage daemon and to the engine: the same replies, word for word, and
+/// events.</summary>
 [Trait("Category", "Interop")]
 public sealed class SameWordsTests
 {
-    // One command a line: its name, a space, its arguments. DIR is the daemon's directory. A line with `=> JOB` behind it
-    // waits for the job's end before the next one.
+    // One command a line: its name, a space, its arguments. DIR is the daemon's directory. A line with
+    // `=> JOB` behind it waits for the job's end before the next one.
     private const string SetUp = """
         blockdev-create {"job-id":"c1","options":{"driver":"file","filename":"DIR/disk","size":0}} => c1
         blockdev-add {"driver":"file","node-name":"disk-f","filename":"DIR/disk"}
@@ -203,7 +204,8 @@ public sealed class SameWordsTests
             story.Add($"-> {command}");
             try
             {
-                var reply = await monitor.ExecuteAsync(new QmpCommand(name, arguments), TestContext.Current.CancellationToken);
+                var reply =
+                    await monitor.ExecuteAsync(new QmpCommand(name, arguments), TestContext.Current.CancellationToken);
                 story.Add(name == "query-version" ? "<- a version" : $"<- {Normal(reply, folder)}");
             }
             catch (QmpException exception)
@@ -259,8 +261,8 @@ public sealed class SameWordsTests
                 var sorted = new JsonObject();
                 foreach (var (name, child) in members.OrderBy(member => member.Key, StringComparer.Ordinal))
                 {
-                    // How long a file is and how it is laid out is each one's own; `children` is from newer versions; what
-                    // the qcow2 driver says of its bitmaps stands in dirty-bitmaps too.
+                    // How long a file is and how it is laid out is each one's own; `children` is from newer versions;
+                    // what the qcow2 driver says of its bitmaps stands in dirty-bitmaps too.
                     if (name is "actual-size" or "children" or "busy" or "io-status" or "bitmaps"
                         || (name == "virtual-size" && members["format"]?.GetValue<string>() == "file"))
                     {
