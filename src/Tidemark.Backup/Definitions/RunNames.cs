@@ -40,7 +40,7 @@ public sealed partial class RunNames
     /// <summary>The run's id.</summary>
     public string RunId { get; }
 
-    /// <summary>The checkpoint's id, and the name of its bitmap on the first disk.</summary>
+    /// <summary>The checkpoint's id, and the name of its bitmap on the first disk that keeps one.</summary>
     public string Checkpoint => _stem;
 
     /// <summary>The bitmap that a run installs for its own reading only.</summary>
@@ -55,7 +55,8 @@ public sealed partial class RunNames
     /// virtual machine that were exchanged (in the configuration or as files) cannot be taken for each other: the
     /// bitmap that the parent restore point created for this disk is then not found here, and the disk is read whole.
     /// </summary>
-    public string CheckpointBitmap(int disk) => disk == 0 ? _stem : $"{_stem}.{Number(disk)}";
+    /// <param name="number">The disk's number among those of the run that keep a checkpoint.</param>
+    public string CheckpointBitmap(int number) => number == 0 ? _stem : $"{_stem}.{Number(number)}";
 
     /// <summary>The qcow2 node over the scratch file (pull).</summary>
     public string ScratchNode(int disk) => $"{_stem}-s{Number(disk)}";

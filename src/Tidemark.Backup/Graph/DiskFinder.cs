@@ -67,13 +67,14 @@ public static class DiskFinder
         return names.Count == 0 ? "none" : names.Count > Most ? $"{shown} and {names.Count - Most} more" : shown;
     }
 
-    private static IEnumerable<(string Root, GraphDevice? Device)> Roots(GraphSnapshot graph)
+    private static List<(string Root, GraphDevice? Device)> Roots(GraphSnapshot graph)
     {
+        List<(string Root, GraphDevice? Device)> roots = [];
         foreach (var device in graph.Devices)
         {
             if (device.QomPath is not null && !device.IsReadOnly)
             {
-                yield return (device.NodeName, device);
+                roots.Add((device.NodeName, device));
             }
         }
 
@@ -84,9 +85,11 @@ public static class DiskFinder
             if (RunNames.RunOfTemporary(export.Id) is null
                 && graph.Find(export.NodeName) is { IsReadOnly: false } node && node.HasWriter != false)
             {
-                yield return (export.NodeName, null);
+                roots.Add((export.NodeName, null));
             }
         }
+
+        return roots;
     }
 
     // A name that the hypervisor made up changes at its next start, and a disk's name must not: the device's is used.

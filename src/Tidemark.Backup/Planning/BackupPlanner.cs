@@ -58,7 +58,7 @@ public static class BackupPlanner
         {
             var chain = graph.ChainOf(root.Node);
             chains.Add(chain);
-            disks.Add(PlanDisk(request, root, chain, parents.GetValueOrDefault(root.Name), disks.Count, notes));
+            disks.Add(PlanDisk(request, root, chain, parents.GetValueOrDefault(root.Name), disks, notes));
         }
 
         notes.AddRange(Warnings(request));
@@ -174,9 +174,16 @@ public static class BackupPlanner
     }
 
     private static PlannedDisk PlanDisk(
-        PlanRequest request, DiskRoot root, NodeChain chain, ParentDisk? parent, int ordinal, List<string> notes)
+        PlanRequest request,
+        DiskRoot root,
+        NodeChain chain,
+        ParentDisk? parent,
+        List<PlannedDisk> before,
+        List<string> notes)
     {
         var names = new RunNames(request.RunId);
+        var ordinal = before.Count;
+        var checkpoints = before.Count(disk => disk.Checkpoint is not null);
         var decision = KindRule.Decide(request.Full, chain, parent);
         var refused = KindRule.RefuseCheckpoint(root.Node);
         if (refused is not null)
@@ -211,7 +218,7 @@ public static class BackupPlanner
             Kind = decision.Kind,
             Reason = decision.Reason,
             Parent = decision.Kind == DiskKind.Full ? null : parent,
-            Checkpoint = refused is null ? new BitmapReference(root.Node.Name, names.CheckpointBitmap(ordinal)) : null,
+            Checkpoint = refused is null ? new BitmapReference(root.Node.Name, names.CheckpointBitmap(checkpoints)) : null,
             Granularity = request.Granularity,
             Temporary = decision.Kind == DiskKind.Incremental
                 ? new BitmapReference(temporaryNode, names.TemporaryBitmap)
@@ -222,14 +229,11 @@ public static class BackupPlanner
         };
     }
 
-    private static IEnumerable<string> Warnings(PlanRequest request)
-    {
-        if (request.Mode == BackupMode.Push)
-        {
-            yield return "push: while the job runs, a guest write waits until the old data has reached the repository's "
-                + "host; if this process dies, such a write may fail once. Pull mode does not depend on it";
-        }
-    }
+    private static string[] Warnings(PlanRequest request) => request.Mode == BackupMode.Pull ? [] :
+    [
+        "push: while the job runs, a guest write waits until the old data has reached the repository's host; if this "
+        + "process dies, such a write may fail once. Pull mode does not depend on it",
+    ];
 
     private static List<PlanStep> PullSteps(PlanRequest request, List<PlannedDisk> disks, List<NodeChain> chains)
     {
@@ -286,53 +290,56 @@ public static class BackupPlanner
         return steps;
     }
 
-    private static IEnumerable<PlanStep> ScratchSteps(PlanRequest request, RunNames names, PlannedDisk disk)
+    private static PlanStep[] ScratchSteps(PlanRequest request, RunNames names, PlannedDisk disk)
     {
         var fileNode = names.ScratchFileNode(disk.Ordinal);
         var node = names.ScratchNode(disk.Ordinal);
         var path = $"{ScratchDirectory(request, disk)}/{names.ScratchFile(disk.Ordinal)}";
         var createFile = names.CreateJob(disk.Ordinal, "file");
         var createFormat = names.CreateJob(disk.Ordinal, "qcow2");
-        yield return new PlanStep.Job(
-            $"create the scratch file of disk '{disk.Name}'",
-            CreateImage(createFile, new JsonObject { ["driver"] = "file", ["filename"] = path, ["size"] = 0 }),
-            createFile,
-            [new UndoAction.LocalFile(path), new UndoAction.Job(createFile)]);
-        yield return new PlanStep.Command(
-            $"open the scratch file of disk '{disk.Name}'",
-            new QmpCommand("blockdev-add", new JsonObject
-            {
-                ["driver"] = "file",
-                ["node-name"] = fileNode,
-                ["filename"] = path,
-                ["read-only"] = false,
-                ["discard"] = "unmap",
-            }),
-            [new UndoAction.Node(fileNode)]);
-        yield return new PlanStep.Unlink($"unlink the scratch file of disk '{disk.Name}'", path);
-        yield return new PlanStep.Job(
-            $"format the scratch of disk '{disk.Name}'",
-            CreateImage(createFormat, new JsonObject
-            {
-                ["driver"] = "qcow2",
-                ["file"] = fileNode,
-                ["size"] = disk.Size,
-                ["cluster-size"] = BackupLimits.ScratchClusterSize,
-            }),
-            createFormat,
-            [new UndoAction.Job(createFormat)]);
-        yield return new PlanStep.Command(
-            $"open the scratch of disk '{disk.Name}' over its node",
-            new QmpCommand("blockdev-add", new JsonObject
-            {
-                ["driver"] = "qcow2",
-                ["node-name"] = node,
-                ["file"] = fileNode,
-                ["backing"] = disk.NodeName,
-                ["read-only"] = false,
-                ["discard"] = "unmap",
-            }),
-            [new UndoAction.Node(node)]);
+        return
+        [
+            new PlanStep.Job(
+                $"create the scratch file of disk '{disk.Name}'",
+                CreateImage(createFile, new JsonObject { ["driver"] = "file", ["filename"] = path, ["size"] = 0 }),
+                createFile,
+                [new UndoAction.LocalFile(path), new UndoAction.Job(createFile)]),
+            new PlanStep.Command(
+                $"open the scratch file of disk '{disk.Name}'",
+                new QmpCommand("blockdev-add", new JsonObject
+                {
+                    ["driver"] = "file",
+                    ["node-name"] = fileNode,
+                    ["filename"] = path,
+                    ["read-only"] = false,
+                    ["discard"] = "unmap",
+                }),
+                [new UndoAction.Node(fileNode)]),
+            new PlanStep.Unlink($"unlink the scratch file of disk '{disk.Name}'", path),
+            new PlanStep.Job(
+                $"format the scratch of disk '{disk.Name}'",
+                CreateImage(createFormat, new JsonObject
+                {
+                    ["driver"] = "qcow2",
+                    ["file"] = fileNode,
+                    ["size"] = disk.Size,
+                    ["cluster-size"] = BackupLimits.ScratchClusterSize,
+                }),
+                createFormat,
+                [new UndoAction.Job(createFormat)]),
+            new PlanStep.Command(
+                $"open the scratch of disk '{disk.Name}' over its node",
+                new QmpCommand("blockdev-add", new JsonObject
+                {
+                    ["driver"] = "qcow2",
+                    ["node-name"] = node,
+                    ["file"] = fileNode,
+                    ["backing"] = disk.NodeName,
+                    ["read-only"] = false,
+                    ["discard"] = "unmap",
+                }),
+                [new UndoAction.Node(node)]),
+        ];
     }
 
     private static List<PlanStep> PushSteps(PlanRequest request, List<PlannedDisk> disks, List<NodeChain> chains)
