@@ -2,13 +2,15 @@ using System.Text.Json.Nodes;
 
 namespace Tidemark.Backup.Actions;
 
-/// <summary><c>blockdev-backup</c>: starts a job that copies the node as it is at the instant of the transaction.</summary>
+/// <summary><c>blockdev-backup</c>: starts a job that copies the node as it is at the instant of the
+/// transaction.</summary>
 /// <param name="Node">The disk's own node.</param>
 /// <param name="JobId">The job's id.</param>
 /// <param name="Target">The node that gets the data.</param>
 /// <param name="Sync">What the job copies by itself.</param>
 /// <param name="Bitmap">The bitmap on <paramref name="Node"/> for <see cref="JobSync.Bitmap"/>; otherwise null.</param>
-public sealed record BackupJob(string Node, string JobId, string Target, JobSync Sync, string? Bitmap) : TransactionAction
+public sealed record BackupJob(string Node, string JobId, string Target, JobSync Sync, string? Bitmap)
+    : TransactionAction
 {
     /// <inheritdoc/>
     public override string Type => "blockdev-backup";

@@ -17,7 +17,8 @@ public sealed record BitmapAdd(string Node, string Name, bool Persistent, bool D
     /// <inheritdoc/>
     public override JsonObject ToData()
     {
-        JsonObject data = new() { ["node"] = Node, ["name"] = Name, ["persistent"] = Persistent, ["disabled"] = Disabled };
+        JsonObject data = new() { ["node"] = Node, ["name"] = Name, ["persistent"] = Persistent, ["disabled"] =
+            Disabled };
         if (Granularity is { } granularity)
         {
             data["granularity"] = granularity;

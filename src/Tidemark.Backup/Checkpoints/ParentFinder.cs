@@ -7,8 +7,8 @@ using Tidemark.Repository.Snapshots;
 namespace Tidemark.Backup.Checkpoints;
 
 /// <summary>Finds the newest restore point of each disk of a virtual machine in a repository.</summary>
-/// <remarks>A restore point whose description cannot be read is passed over with a note: an older one is as good a parent
-/// if its own bitmap is still on the disk, and if not, the disk is read whole.</remarks>
+/// <remarks>A restore point whose description cannot be read is passed over with a note: an older one is as good a
+/// parent if its own bitmap is still on the disk, and if not, the disk is read whole.</remarks>
 internal static class ParentFinder
 {
     /// <summary>Finds the parents.</summary>
@@ -42,7 +42,8 @@ internal static class ParentFinder
                 var manifest = SnapshotManifest.Parse(json, where);
                 foreach (var disk in manifest.Disks.Where(disk => wanted.Contains(disk.Name)))
                 {
-                    var index = await repository.OpenDiskAsync(snapshot, disk.Name, cancellationToken).ConfigureAwait(false);
+                    var index = await repository.OpenDiskAsync(snapshot, disk.Name, cancellationToken)
+                        .ConfigureAwait(false);
                     found.Add(disk.Name, new ParentPoint(snapshot, index, Facts(repository, snapshot, disk, index)));
                     wanted.Remove(disk.Name);
                 }
@@ -71,7 +72,8 @@ internal static class ParentFinder
 
         var unusable = lost > 0 ? $"the repository lost {lost} chunks of restore point {snapshot.Id.ToShortString()}"
             : index.Length != disk.Size || index.ChunkSize != disk.ChunkSize
-                ? $"{SnapshotManifest.FileName} of restore point {snapshot.Id.ToShortString()} contradicts its list of chunks"
+                ? $"{SnapshotManifest.FileName} of restore point {snapshot.Id.ToShortString()} contradicts its list of "
+                    + $"chunks"
                 : null;
         return new ParentDisk
         {

@@ -5,8 +5,8 @@ using Tidemark.Backup.Definitions;
 namespace Tidemark.Backup.Checkpoints;
 
 /// <summary>
-/// <c>tidemark.json</c>: what a restore point knows of itself. The next backup decides by it which bitmap is the one that
-/// this restore point created, so it is read strictly: what is missing or out of range is an error.
+/// <c>tidemark.json</c>: what a restore point knows of itself. The next backup decides by it which bitmap is the one
+/// that this restore point created, so it is read strictly: what is missing or out of range is an error.
 /// </summary>
 public sealed record SnapshotManifest
 {
@@ -89,7 +89,8 @@ public sealed record SnapshotManifest
                 Disks = [.. root.GetProperty("disks").EnumerateArray().Select(ReadDisk)],
             };
         }
-        catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException
+        catch (Exception exception) when (exception is JsonException or KeyNotFoundException
+            or InvalidOperationException
             or FormatException)
         {
             throw Damaged(where, exception.Message, exception);
@@ -102,7 +103,8 @@ public sealed record SnapshotManifest
         writer.WriteString("name", disk.Name);
         writer.WriteString("node", disk.Node);
         writer.WriteString("driver", disk.Driver);
-        writer.WriteString("filename", disk.Filename.Length <= MaximumText ? disk.Filename : disk.Filename[..MaximumText]);
+        writer.WriteString("filename", disk.Filename.Length <= MaximumText ? disk.Filename
+            : disk.Filename[..MaximumText]);
         writer.WriteNumber("size", disk.Size);
         writer.WriteNumber("chunk_size", disk.ChunkSize);
         writer.WriteString("kind", disk.Kind.ToText());

@@ -9,6 +9,7 @@ public enum DiskKind
     /// <summary>Only what a dirty bitmap says was written since the parent restore point.</summary>
     Incremental,
 
-    /// <summary>The whole disk although a parent exists, because no bitmap can be trusted; only chunks that differ are stored.</summary>
+    /// <summary>The whole disk although a parent exists, because no bitmap can be trusted; only chunks that differ are
+    /// stored.</summary>
     ReRead,
 }

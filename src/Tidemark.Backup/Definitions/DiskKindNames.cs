@@ -1,6 +1,7 @@
 namespace Tidemark.Backup.Definitions;
 
-/// <summary>The words of <see cref="DiskKind"/> and <see cref="BackupMode"/> in reports and in <c>tidemark.json</c>.</summary>
+/// <summary>The words of <see cref="DiskKind"/> and <see cref="BackupMode"/> in reports and in
+/// <c>tidemark.json</c>.</summary>
 public static class DiskKindNames
 {
     /// <summary><c>full</c>, <c>incremental</c> or <c>re-read</c>.</summary>

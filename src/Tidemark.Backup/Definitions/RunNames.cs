@@ -4,8 +4,8 @@ using System.Text.RegularExpressions;
 namespace Tidemark.Backup.Definitions;
 
 /// <summary>
-/// The names of everything that one run makes at a hypervisor. All begin with <c>tidemark-</c> and the run's id, so that
-/// what a dead run left is recognised, and what belongs to others is never touched.
+/// The names of everything that one run makes at a hypervisor. All begin with <c>tidemark-</c> and the run's id, so
+/// that what a dead run left is recognised, and what belongs to others is never touched.
 /// </summary>
 /// <remarks>
 /// A node's name has at most 31 characters in QEMU; the prefix takes 26, so nodes are numbered by their disk. The
@@ -30,7 +30,8 @@ public sealed partial class RunNames
     {
         if (!IsRunId(runId))
         {
-            throw new ArgumentException($"'{runId}' is no run id: {IdLength} lower-case hexadecimal digits", nameof(runId));
+            throw new ArgumentException($"'{runId}' is no run id: {IdLength} lower-case hexadecimal digits",
+                nameof(runId));
         }
 
         RunId = runId;

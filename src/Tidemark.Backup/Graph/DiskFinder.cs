@@ -2,14 +2,16 @@ using Tidemark.Backup.Definitions;
 
 namespace Tidemark.Backup.Graph;
 
-/// <summary>Finds the disks of a backup: those asked for, or all that a guest device or a writable export uses.</summary>
+/// <summary>Finds the disks of a backup: those asked for, or all that a guest device or a writable export
+/// uses.</summary>
 /// <remarks>
 /// While a job runs the hypervisor names the job's filter (<c>#block…</c>) as the node of the guest's export or device,
 /// so the way to a disk always leads through the filters.
 /// </remarks>
 public static class DiskFinder
 {
-    /// <summary>The disks that are in use by a guest, named by their node names and in the order of these names.</summary>
+    /// <summary>The disks that are in use by a guest, named by their node names and in the order of these
+    /// names.</summary>
     /// <param name="graph">The graph.</param>
     /// <param name="problem">Why one of them cannot be resolved; null when all were.</param>
     public static IReadOnlyList<DiskRoot> FindUsed(GraphSnapshot graph, out string? problem)
@@ -62,7 +64,8 @@ public static class DiskFinder
     public static string ListNodes(GraphSnapshot graph)
     {
         const int Most = 20;
-        var names = graph.Nodes.Where(node => !FilterDrivers.IsFilter(node.Driver)).Select(node => $"'{node.Name}'").ToList();
+        var names = graph.Nodes.Where(node => !FilterDrivers.IsFilter(node.Driver)).Select(node =>
+            $"'{node.Name}'").ToList();
         var shown = string.Join(", ", names.Take(Most));
         return names.Count == 0 ? "none" : names.Count > Most ? $"{shown} and {names.Count - Most} more" : shown;
     }
@@ -100,6 +103,7 @@ public static class DiskFinder
             return node.Name;
         }
 
-        return device.Device.Length > 0 ? device.Device : device.QomPath!.Split('/', StringSplitOptions.RemoveEmptyEntries)[^1];
+        return device.Device.Length > 0 ? device.Device : device.QomPath!.Split('/',
+            StringSplitOptions.RemoveEmptyEntries)[^1];
     }
 }

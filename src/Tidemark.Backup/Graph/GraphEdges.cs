@@ -14,7 +14,8 @@ internal sealed class GraphEdges
     {
     }
 
-    /// <summary>The children of a node: child name (<c>file</c>, <c>backing</c>, <c>target</c>…) to node name.</summary>
+    /// <summary>The children of a node: child name (<c>file</c>, <c>backing</c>, <c>target</c>…) to node
+    /// name.</summary>
     internal IReadOnlyDictionary<string, string> ChildrenOf(string node) => _children.GetValueOrDefault(node, s_none);
 
     /// <summary>Whether a root (an export's or a device's backend) holds the permission to write to the node.</summary>

@@ -18,7 +18,8 @@ public sealed record GraphNode
     /// <summary>What the hypervisor calls the image; not always a path.</summary>
     public string Filename { get; init; } = "";
 
-    /// <summary>The format's <c>compat</c> level of a qcow2 node: <c>0.10</c> or <c>1.1</c>; null for other drivers.</summary>
+    /// <summary>The format's <c>compat</c> level of a qcow2 node: <c>0.10</c> or <c>1.1</c>; null for other
+    /// drivers.</summary>
     public string? Compat { get; init; }
 
     /// <summary>The named bitmaps, in the hypervisor's order.</summary>
@@ -36,7 +37,8 @@ public sealed record GraphNode
     /// <summary>What is known of the file child.</summary>
     public NodeLink File { get; init; }
 
-    /// <summary>Whether a root of the graph (a device, an export) may write to the node; null when nobody said.</summary>
+    /// <summary>Whether a root of the graph (a device, an export) may write to the node; null when nobody
+    /// said.</summary>
     public bool? HasWriter { get; init; }
 
     /// <summary>The bitmap of that name, or null.</summary>

@@ -29,7 +29,8 @@ public static class GraphParser
             parsed.Add(ParseNode(element));
         }
 
-        var edges = replies.BlockGraph.ValueKind == JsonValueKind.Undefined ? null : GraphEdges.Parse(replies.BlockGraph);
+        var edges = replies.BlockGraph.ValueKind == JsonValueKind.Undefined ? null
+            : GraphEdges.Parse(replies.BlockGraph);
         var nodes = parsed.ConvertAll(node => Link(node, parsed, edges));
         return new GraphSnapshot(
             nodes, ParseExports(replies.BlockExports), ParseDevices(replies.Block), ParseJobs(replies.Jobs));

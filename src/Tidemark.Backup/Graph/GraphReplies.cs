@@ -2,8 +2,8 @@ using System.Text.Json;
 
 namespace Tidemark.Backup.Graph;
 
-/// <summary>The replies from which a <see cref="GraphSnapshot"/> is made. Undefined elements stand for commands that the
-/// hypervisor does not have.</summary>
+/// <summary>The replies from which a <see cref="GraphSnapshot"/> is made. Undefined elements stand for commands that
+/// the hypervisor does not have.</summary>
 public sealed record GraphReplies
 {
     /// <summary>The list that <c>query-named-block-nodes</c> returned, flat or not.</summary>

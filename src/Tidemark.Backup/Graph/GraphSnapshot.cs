@@ -3,8 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 namespace Tidemark.Backup.Graph;
 
 /// <summary>
-/// The hypervisor's graph at one moment, typed: nodes, backing chains through filters, bitmaps with their flags, and who
-/// uses what. Immutable. <see cref="GraphParser"/> makes it from the replies of QMP commands.
+/// The hypervisor's graph at one moment, typed: nodes, backing chains through filters, bitmaps with their flags, and
+/// who uses what. Immutable. <see cref="GraphParser"/> makes it from the replies of QMP commands.
 /// </summary>
 public sealed class GraphSnapshot
 {
@@ -84,8 +84,8 @@ public sealed class GraphSnapshot
     }
 
     /// <summary>
-    /// The backing chain of a node: itself and every node that answers for what it has not allocated, active layer first,
-    /// filters left out.
+    /// The backing chain of a node: itself and every node that answers for what it has not allocated, active layer
+    /// first, filters left out.
     /// </summary>
     public NodeChain ChainOf(GraphNode top)
     {

@@ -4,7 +4,8 @@ namespace Tidemark.Backup.Graph;
 public sealed record HypervisorCapabilities
 {
     private static readonly string[] s_needed =
-        ["transaction", "blockdev-add", "blockdev-del", "query-named-block-nodes", "query-jobs", "job-cancel", "job-dismiss",
+        ["transaction", "blockdev-add", "blockdev-del", "query-named-block-nodes", "query-jobs", "job-cancel",
+            "job-dismiss",
          "block-dirty-bitmap-remove"];
 
     private static readonly string[] s_neededForPull =
@@ -19,6 +20,7 @@ public sealed record HypervisorCapabilities
     /// <summary>The commands that a mode needs and the hypervisor does not have.</summary>
     public IReadOnlyList<string> Missing(Definitions.BackupMode mode) =>
     [
-        .. s_needed.Concat(mode == Definitions.BackupMode.Pull ? s_neededForPull : []).Where(name => !Commands.Contains(name)),
+        .. s_needed.Concat(mode == Definitions.BackupMode.Pull ? s_neededForPull : []).Where(name =>
+            !Commands.Contains(name)),
     ];
 }

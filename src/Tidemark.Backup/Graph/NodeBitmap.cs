@@ -1,7 +1,8 @@
 namespace Tidemark.Backup.Graph;
 
 /// <summary>A dirty bitmap of a node, as the hypervisor reports it (QAPI <c>BlockDirtyInfo</c>).</summary>
-/// <param name="Name">Its name. Bitmaps without a name belong to jobs and are not part of a snapshot of the graph.</param>
+/// <param name="Name">Its name. Bitmaps without a name belong to jobs and are not part of a snapshot of the
+/// graph.</param>
 /// <param name="Granularity">Bytes per bit.</param>
 /// <param name="Count">Dirty bytes.</param>
 /// <param name="IsRecording">Whether writes are being marked.</param>

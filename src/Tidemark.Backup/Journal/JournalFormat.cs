@@ -61,13 +61,16 @@ internal static class JournalFormat
                 using var document = JsonDocument.Parse(line.ToArray());
                 record = Apply(document.RootElement, record, undo);
             }
-            catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException
+            catch (Exception exception) when (exception is JsonException or KeyNotFoundException
+                or InvalidOperationException
                 or FormatException)
             {
                 throw new BackupException(
                     BackupErrorKind.State,
-                    $"the journal '{path}' is damaged at '{Encoding.UTF8.GetString(line[..Math.Min(line.Length, 80)])}' "
-                    + $"({exception.Message}). Remove what the run left at the hypervisor by hand, then delete the file",
+                    $"the journal '{path}' is damaged at "
+                        + $"'{Encoding.UTF8.GetString(line[..Math.Min(line.Length, 80)])}' "
+                    + $"({exception.Message}). Remove what the run left at the hypervisor by hand, then delete the "
+                    + $"file",
                     exception);
             }
         }

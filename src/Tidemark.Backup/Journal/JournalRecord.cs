@@ -14,10 +14,12 @@ public sealed record JournalRecord
     /// <summary>The source that was backed up.</summary>
     public required string Source { get; init; }
 
-    /// <summary>What takes the run's effects back, in the order of the effects. The last ones may not have happened.</summary>
+    /// <summary>What takes the run's effects back, in the order of the effects. The last ones may not have
+    /// happened.</summary>
     public IReadOnlyList<UndoAction> Undo { get; init; } = [];
 
-    /// <summary>Whether the transaction's effect, and with it the hypervisor's NBD server, certainly took place.</summary>
+    /// <summary>Whether the transaction's effect, and with it the hypervisor's NBD server, certainly took
+    /// place.</summary>
     public bool ServerStarted { get; init; }
 
     /// <summary>The restore point's snapshot id, once it was durable; null before.</summary>

@@ -44,7 +44,8 @@ public sealed record RunFolder(string Path)
         {
             throw new BackupException(
                 BackupErrorKind.State,
-                $"the journal '{JournalPath}' has {file.Length} bytes, over the limit of {JournalFormat.MaximumLength}");
+                $"the journal '{JournalPath}' has {file.Length} bytes, over the limit of "
+                    + $"{JournalFormat.MaximumLength}");
         }
 
         return JournalFormat.Parse(File.ReadAllBytes(JournalPath), JournalPath);

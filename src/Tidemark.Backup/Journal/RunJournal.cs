@@ -4,7 +4,8 @@ using Tidemark.Backup.Planning;
 namespace Tidemark.Backup.Journal;
 
 /// <summary>The journal of a run under way. Each line is durable when its method returns.</summary>
-/// <remarks>Used by one task at a time. Writing is a few hundred bytes a step, so it is done on the caller's thread.</remarks>
+/// <remarks>Used by one task at a time. Writing is a few hundred bytes a step, so it is done on the caller's
+/// thread.</remarks>
 public sealed class RunJournal : IDisposable
 {
     private readonly string _path;

@@ -3,8 +3,10 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Tidemark.Backup.Journal;
 
-/// <summary>A lock of the kernel's on an open file (<c>flock</c>): free when it is disposed or its process is gone.</summary>
-/// <remarks>The file is opened by the system call and not by the runtime, which would take a lock of its own on it.</remarks>
+/// <summary>A lock of the kernel's on an open file (<c>flock</c>): free when it is disposed or its process is
+/// gone.</summary>
+/// <remarks>The file is opened by the system call and not by the runtime, which would take a lock of its own on
+/// it.</remarks>
 public sealed partial class RunLock : IDisposable
 {
     private const int ReadWriteCreateCloseOnExec = 0x80042;

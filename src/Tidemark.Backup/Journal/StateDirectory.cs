@@ -6,7 +6,8 @@ using Tidemark.Backup.Definitions;
 
 namespace Tidemark.Backup.Journal;
 
-/// <summary>What must outlive a command: one folder for each virtual machine and source, with its lock and its journal.</summary>
+/// <summary>What must outlive a command: one folder for each virtual machine and source, with its lock and its
+/// journal.</summary>
 public sealed partial class StateDirectory
 {
     private const string RunsFolder = "runs";
@@ -44,7 +45,8 @@ public sealed partial class StateDirectory
         var runs = Path.Combine(Root, RunsFolder);
         return Directory.Exists(runs)
             ? [.. Directory.EnumerateDirectories(runs).Select(path => new RunFolder(path))
-                .Where(folder => File.Exists(folder.JournalPath)).OrderBy(folder => folder.Path, StringComparer.Ordinal)]
+                .Where(folder => File.Exists(folder.JournalPath)).OrderBy(folder => folder.Path,
+                    StringComparer.Ordinal)]
             : [];
     }
 

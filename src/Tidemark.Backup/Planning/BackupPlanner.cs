@@ -1,5 +1,5 @@
-// From a request, the hypervisor's graph and the repository's newest restore points to the whole plan of a backup, or to
-// the reason why there is none. Pure: no I/O, no clock, no randomness; the same input gives the same plan.
+// From a request, the hypervisor's graph and the repository's newest restore points to the whole plan of a backup, or
+// to the reason why there is none. Pure: no I/O, no clock, no randomness; the same input gives the same plan.
 //
 // Where the temporary bitmap of an increment goes, and why only there:
 //
@@ -109,7 +109,8 @@ public static class BackupPlanner
         if (found.Count > RunNames.MaximumDisks)
         {
             return new PlanConflict(
-                $"{found.Count} disks are over the limit of {RunNames.MaximumDisks} for one backup", "Select some with --disk");
+                $"{found.Count} disks are over the limit of {RunNames.MaximumDisks} for one backup",
+                    "Select some with --disk");
         }
 
         foreach (var (disk, index) in found.Select((disk, index) => (disk, index)))
@@ -155,11 +156,13 @@ public static class BackupPlanner
         // A job's filter directly over the disk: the hypervisor would refuse a second job.
         foreach (var node in graph.Nodes)
         {
-            if (node.Name.StartsWith('#') && node.Driver is "copy-before-write" or "backup-top" or "mirror_top" or "commit_top"
+            if (node.Name.StartsWith('#') && node.Driver is "copy-before-write" or "backup-top" or "mirror_top"
+                or "commit_top"
                 && (node.FileNode ?? node.BackingNode) == disk.Node.Name)
             {
                 return Refuse(
-                    $"another job works on node '{disk.Node.Name}' ({node.Driver} filter '{node.Name}'; jobs: {Jobs(graph)})",
+                    $"another job works on node '{disk.Node.Name}' ({node.Driver} filter '{node.Name}'; jobs: "
+                        + $"{Jobs(graph)})",
                     "Wait for its end, or cancel it");
             }
         }
@@ -170,7 +173,8 @@ public static class BackupPlanner
     private static string Jobs(GraphSnapshot graph)
     {
         const int Most = 5;
-        return graph.Jobs.Count == 0 ? "none listed" : string.Join(", ", graph.Jobs.Take(Most).Select(job => $"'{job.Id}'"));
+        return graph.Jobs.Count == 0 ? "none listed" : string.Join(", ", graph.Jobs.Take(Most).Select(job =>
+            $"'{job.Id}'"));
     }
 
     private static PlannedDisk PlanDisk(
@@ -218,7 +222,8 @@ public static class BackupPlanner
             Kind = decision.Kind,
             Reason = decision.Reason,
             Parent = decision.Kind == DiskKind.Full ? null : parent,
-            Checkpoint = refused is null ? new BitmapReference(root.Node.Name, names.CheckpointBitmap(checkpoints)) : null,
+            Checkpoint = refused is null ? new BitmapReference(root.Node.Name, names.CheckpointBitmap(checkpoints))
+                : null,
             Granularity = request.Granularity,
             Temporary = decision.Kind == DiskKind.Incremental
                 ? new BitmapReference(temporaryNode, names.TemporaryBitmap)
@@ -358,7 +363,8 @@ public static class BackupPlanner
         }
 
         steps.Add(new PlanStep.Serve(
-            "offer the repository to the hypervisor", request.Nbd, [.. disks.Select(disk => disk.ExportName)], serveUndo));
+            "offer the repository to the hypervisor", request.Nbd, [.. disks.Select(disk => disk.ExportName)],
+                serveUndo));
         foreach (var disk in disks)
         {
             var node = names.TargetNode(disk.Ordinal);
@@ -429,7 +435,8 @@ public static class BackupPlanner
         }
 
         var slash = disk.Filename.LastIndexOf('/');
-        return disk.Filename.StartsWith('/') && !disk.Filename.StartsWith("/dev/", StringComparison.Ordinal) && slash > 0
+        return disk.Filename.StartsWith('/') && !disk.Filename.StartsWith("/dev/", StringComparison.Ordinal)
+            && slash > 0
             ? disk.Filename[..slash]
             : "/var/tmp";
     }

@@ -18,6 +18,7 @@ public sealed record ParentDisk
     /// <summary>That bitmap's granularity in bytes.</summary>
     public long Granularity { get; init; }
 
-    /// <summary>Why nothing can be inherited from the restore point, for example because chunks were lost; null if all can.</summary>
+    /// <summary>Why nothing can be inherited from the restore point, for example because chunks were lost; null if all
+    /// can.</summary>
     public string? Unusable { get; init; }
 }

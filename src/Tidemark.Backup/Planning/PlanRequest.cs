@@ -23,7 +23,8 @@ public sealed record PlanRequest
     /// <summary>Pull: whether the hypervisor runs that NBD server already; then it is used and not stopped.</summary>
     public bool NbdRuns { get; init; }
 
-    /// <summary>The run's own directory on this machine for sockets; removed at the end. Null when none is needed.</summary>
+    /// <summary>The run's own directory on this machine for sockets; removed at the end. Null when none is
+    /// needed.</summary>
     public string? RunDirectory { get; init; }
 
     /// <summary>Where the hypervisor puts scratch files; null: beside the disk's image.</summary>

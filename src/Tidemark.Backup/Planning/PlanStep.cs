@@ -14,7 +14,8 @@ public abstract record PlanStep(string Purpose, IReadOnlyList<UndoAction> Undo)
         : PlanStep(Purpose, [new UndoAction.LocalDirectory(Path)]);
 
     /// <summary>Sends one command.</summary>
-    public sealed record Command(string Purpose, QmpCommand Qmp, IReadOnlyList<UndoAction> Undo) : PlanStep(Purpose, Undo);
+    public sealed record Command(string Purpose, QmpCommand Qmp, IReadOnlyList<UndoAction> Undo)
+        : PlanStep(Purpose, Undo);
 
     /// <summary>Sends a command that starts a job, waits for its success, dismisses it.</summary>
     public sealed record Job(string Purpose, QmpCommand Qmp, string JobId, IReadOnlyList<UndoAction> Undo)
@@ -26,12 +27,14 @@ public abstract record PlanStep(string Purpose, IReadOnlyList<UndoAction> Undo)
     public sealed record Unlink(string Purpose, string Path) : PlanStep(Purpose, []);
 
     /// <summary>Push: our NBD server begins to offer one target a disk.</summary>
-    public sealed record Serve(string Purpose, NbdAddress Address, IReadOnlyList<string> Exports, IReadOnlyList<UndoAction> Undo)
+    public sealed record Serve(string Purpose, NbdAddress Address, IReadOnlyList<string> Exports,
+        IReadOnlyList<UndoAction> Undo)
         : PlanStep(Purpose, Undo);
 
     /// <summary>The point in time: one transaction for all disks.</summary>
     public sealed record Transaction(
-        string Purpose, IReadOnlyList<TransactionAction> Actions, IReadOnlyList<UndoAction> Undo) : PlanStep(Purpose, Undo)
+        string Purpose, IReadOnlyList<TransactionAction> Actions, IReadOnlyList<UndoAction> Undo) : PlanStep(Purpose,
+            Undo)
     {
         /// <summary>The command.</summary>
         public QmpCommand ToCommand()

@@ -13,8 +13,8 @@ public sealed record RestoreRequest
     public string? VmName { get; init; }
 
     /// <summary>
-    /// A file for one disk, a directory for several. A directory that exists gets <c>DISK.raw</c> or <c>DISK.qcow2</c> in
-    /// any case.
+    /// A file for one disk, a directory for several. A directory that exists gets <c>DISK.raw</c> or <c>DISK.qcow2</c>
+    /// in any case.
     /// </summary>
     public required string To { get; init; }
 

@@ -1,6 +1,6 @@
 // A restore is a copy of the chunks that are not zero, in parallel: reading a chunk means decrypting, decompressing and
-// checking its digest, which keeps all cores busy, while writing is one system call. Zero chunks stay holes. A file gets
-// its name only when it is whole and durable.
+// checking its digest, which keeps all cores busy, while writing is one system call. Zero chunks stay holes. A file
+// gets its name only when it is whole and durable.
 
 using System.Buffers;
 using System.Security.Cryptography;
@@ -25,13 +25,15 @@ public sealed class RestoreService
     /// <param name="time">The clock; null for the system's.</param>
     public RestoreService(TimeProvider? time = null) => _time = time ?? TimeProvider.System;
 
-    /// <summary>Restores one disk to a file, or several into a directory. When the task completes, they are durable.</summary>
+    /// <summary>Restores one disk to a file, or several into a directory. When the task completes, they are
+    /// durable.</summary>
     /// <param name="request">What is asked for.</param>
     /// <param name="repository">The repository; it stays the caller's.</param>
     /// <param name="progress">Who is told how it goes; null for nobody.</param>
     /// <param name="cancellationToken">Gives up; the file that is not whole is deleted.</param>
     /// <exception cref="BackupException">A file exists, or cannot be written.</exception>
-    /// <exception cref="Repository.RepositoryException">There is no such restore point or disk, or it is damaged.</exception>
+    /// <exception cref="Repository.RepositoryException">There is no such restore point or disk, or it is
+    /// damaged.</exception>
     public async Task<RestoreReport> RunAsync(
         RestoreRequest request,
         Repository.Repository repository,
@@ -40,7 +42,8 @@ public sealed class RestoreService
     {
         progress ??= NoProgress.Instance;
         progress.Phase("finding the restore point");
-        var snapshot = await repository.FindSnapshotAsync(request.Snapshot, request.VmName, cancellationToken).ConfigureAwait(false);
+        var snapshot = await repository.FindSnapshotAsync(request.Snapshot, request.VmName, cancellationToken)
+            .ConfigureAwait(false);
         var disks = await OpenDisksAsync(request, repository, snapshot, cancellationToken).ConfigureAwait(false);
         var paths = PathsOf(request, disks);
         progress.Phase("restoring");
@@ -51,7 +54,8 @@ public sealed class RestoreService
             for (var index = 0; index < disks.Count; index++)
             {
                 var start = _time.GetTimestamp();
-                var work = RestoreAsync(request, repository, disks[index], paths[index], counters[index], cancellationToken);
+                var work = RestoreAsync(request, repository, disks[index], paths[index], counters[index],
+                    cancellationToken);
                 await ReportWhileAsync(progress, disks, counters, work).ConfigureAwait(false);
                 restored.Add(new RestoredDisk(
                     disks[index].Name,
@@ -70,7 +74,8 @@ public sealed class RestoreService
     }
 
     private static async Task<List<DiskIndex>> OpenDisksAsync(
-        RestoreRequest request, Repository.Repository repository, Snapshot snapshot, CancellationToken cancellationToken)
+        RestoreRequest request, Repository.Repository repository, Snapshot snapshot,
+            CancellationToken cancellationToken)
     {
         List<DiskIndex> disks = [];
         var stored = await repository.ListDisksAsync(snapshot, cancellationToken).ConfigureAwait(false);
@@ -80,7 +85,8 @@ public sealed class RestoreService
             // The names come from the repository and become paths here.
             if (DiskName.Refuse(name) is { } refusal)
             {
-                throw new BackupException(BackupErrorKind.Manifest, $"snapshot {snapshot.Id.ToShortString()}: {refusal}");
+                throw new BackupException(BackupErrorKind.Manifest,
+                    $"snapshot {snapshot.Id.ToShortString()}: {refusal}");
             }
 
             disks.Add(await repository.OpenDiskAsync(snapshot, name, cancellationToken).ConfigureAwait(false));
@@ -113,7 +119,8 @@ public sealed class RestoreService
         if (!request.Force && paths.Find(File.Exists) is { } existing)
         {
             throw new BackupException(
-                BackupErrorKind.Target, $"'{existing}' exists and is not overwritten; choose another place, or say --force");
+                BackupErrorKind.Target, $"'{existing}' exists and is not overwritten; choose another place, or say "
+                    + $"--force");
         }
 
         return paths;

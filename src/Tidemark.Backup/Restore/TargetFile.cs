@@ -47,7 +47,8 @@ internal sealed class TargetFile : IAsyncDisposable
             {
                 await Qcow2Image.CreateAsync(file, new Qcow2CreateOptions { Length = length }, cancellationToken)
                     .ConfigureAwait(false);
-                node = await Qcow2Node.OpenAsync("image", file, new Qcow2OpenOptions(), cancellationToken).ConfigureAwait(false);
+                node = await Qcow2Node.OpenAsync("image", file, new Qcow2OpenOptions(), cancellationToken)
+                    .ConfigureAwait(false);
             }
 
             return new TargetFile(path, temporary, file, node, force);
@@ -79,7 +80,8 @@ internal sealed class TargetFile : IAsyncDisposable
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new BackupException(
-                BackupErrorKind.Target, $"could not give the restored disk its name '{_path}': {exception.Message}", exception);
+                BackupErrorKind.Target, $"could not give the restored disk its name '{_path}': {exception.Message}",
+                    exception);
         }
 
         _finished = true;

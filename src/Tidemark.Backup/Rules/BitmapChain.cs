@@ -18,8 +18,8 @@ namespace Tidemark.Backup.Rules;
 public static class BitmapChain
 {
     /// <summary>
-    /// R1, valid. Walking from the active layer down: the top has the bitmap; the layers that have it are contiguous from
-    /// the top; each is recording, persistent and not inconsistent. Layers below without it are older than the
+    /// R1, valid. Walking from the active layer down: the top has the bitmap; the layers that have it are contiguous
+    /// from the top; each is recording, persistent and not inconsistent. Layers below without it are older than the
     /// checkpoint.
     /// </summary>
     /// <remarks>
@@ -70,13 +70,14 @@ public static class BitmapChain
     }
 
     /// <summary>
-    /// R2, merge, for a backup: a transient, disabled bitmap on <paramref name="targetNode"/> with the granularity of the
-    /// topmost source, then the merge of the bitmap from every layer that carries it, top first.
+    /// R2, merge, for a backup: a transient, disabled bitmap on <paramref name="targetNode"/> with the granularity of
+    /// the topmost source, then the merge of the bitmap from every layer that carries it, top first.
     /// </summary>
     /// <remarks>
     /// Why every layer: see the head of this file; leaving one out loses what was written before a snapshot. Why
-    /// disabled: the set of clusters to read is fixed at the instant of the transaction; a bitmap that went on recording
-    /// would name clusters that did not change before it. Why transient: it must not outlive the run in an image.
+    /// disabled: the set of clusters to read is fixed at the instant of the transaction; a bitmap that went on
+    /// recording would name clusters that did not change before it. Why transient: it must not outlive the run in an
+    /// image.
     /// </remarks>
     /// <param name="chain">The disk's chain.</param>
     /// <param name="name">The checkpoint's bitmap.</param>

@@ -5,9 +5,9 @@
 //
 //   1. The parent's run added B, empty and recording, to this disk's active layer in the same transaction whose instant
 //      its restore point shows. So at that instant: disk == restore point, B == {}. The parent's description (in *this*
-//      repository, so the restore point is the one inherited from) records B's name for this very disk. The name holds a
-//      random 64-bit run id and the disk's number in the run, so a bitmap of that name exists on no other disk, even if
-//      nodes, names or files of two disks were exchanged since.
+//      repository, so the restore point is the one inherited from) records B's name for this very disk. The name holds
+//      a random 64-bit run id and the disk's number in the run, so a bitmap of that name exists on no other disk, even
+//      if nodes, names or files of two disks were exchanged since.
 //   2. The hypervisor sets bits no later than it reports a write complete. Through snapshots, the layers that carry B
 //      are contiguous from the top, all recording (R1): at each instant since, the layer that was written had B.
 //   3. B is persistent and not inconsistent: it was carried over every restart by a clean close. A crash makes it
@@ -15,10 +15,10 @@
 //   4. B is merged in the new point's own transaction, so it is complete up to exactly that instant.
 //   5. Sizes are equal, so no byte exists that neither B nor the parent knows.
 //
-// What no rule over bitmaps can see: a disk that was shrunk and grown again between two backups has the same size, reads
-// as zeroes in the regrown part, and QEMU marks nothing (measured with 7.2: block_resize leaves the count at 0). The
-// pull reader therefore compares clean chunks that the disk reports as holes with the parent, and reads the whole disk
-// when one differs. A push job has no such view.
+// What no rule over bitmaps can see: a disk that was shrunk and grown again between two backups has the same size,
+// reads as zeroes in the regrown part, and QEMU marks nothing (measured with 7.2: block_resize leaves the count at 0).
+// The pull reader therefore compares clean chunks that the disk reports as holes with the parent, and reads the whole
+// disk when one differs. A push job has no such view.
 //
 // Everything else, known or not, is read whole. That costs time, never data: equal chunks are found by their hash.
 
@@ -110,7 +110,8 @@ public static class KindRule
         var granularity = verdict.Layers[0].FindBitmap(name)!.Granularity;
         if (granularity != parent.Granularity)
         {
-            return $"bitmap '{name}' has a granularity of {granularity} bytes, not the {parent.Granularity} it was made with";
+            return $"bitmap '{name}' has a granularity of {granularity} bytes, not the {parent.Granularity} it was "
+                + $"made with";
         }
 
         return parent.ChunkSize % granularity != 0

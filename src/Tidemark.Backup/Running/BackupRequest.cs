@@ -17,7 +17,8 @@ public sealed record BackupRequest
     /// <summary>Whether to read everything although an increment were possible.</summary>
     public bool Full { get; init; }
 
-    /// <summary>The NBD server that the hypervisor already runs, as an NBD URI without an export; null: start one.</summary>
+    /// <summary>The NBD server that the hypervisor already runs, as an NBD URI without an export; null: start
+    /// one.</summary>
     public string? NbdUri { get; init; }
 
     /// <summary>Where the hypervisor puts scratch files; null: beside each disk's image.</summary>

@@ -47,7 +47,8 @@ internal sealed class BackupRun
     /// <summary>The instant of the transaction.</summary>
     internal DateTimeOffset Instant { get; private set; }
 
-    /// <summary>Carries out every step. When it returns, every chunk is decided and the frozen views held to the end.</summary>
+    /// <summary>Carries out every step. When it returns, every chunk is decided and the frozen views held to the
+    /// end.</summary>
     internal async Task ExecuteAsync(
         IMonitor monitor, HypervisorCapabilities capabilities, CancellationToken cancellationToken)
     {
@@ -169,7 +170,8 @@ internal sealed class BackupRun
             return;
         }
 
-        var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken).ConfigureAwait(false);
+        var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
+            .ConfigureAwait(false);
         foreach (var disk in _disks)
         {
             if (disk.Plan.Temporary is { } temporary)
@@ -177,7 +179,8 @@ internal sealed class BackupRun
                 disk.DirtyBytes = graph.Find(temporary.Node)?.FindBitmap(temporary.Name)?.Count
                     ?? throw new BackupException(
                         BackupErrorKind.Hypervisor,
-                        $"the hypervisor does not show bitmap '{temporary.Name}' on node '{temporary.Node}' after it made it");
+                        $"the hypervisor does not show bitmap '{temporary.Name}' on node '{temporary.Node}' after it "
+                            + $"made it");
             }
         }
     }
@@ -190,7 +193,8 @@ internal sealed class BackupRun
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new BackupException(BackupErrorKind.State, $"could not make '{path}': {exception.Message}", exception);
+            throw new BackupException(BackupErrorKind.State, $"could not make '{path}': {exception.Message}",
+                exception);
         }
     }
 
@@ -204,7 +208,8 @@ internal sealed class BackupRun
         {
             // It stays until the end of the run, and is tried again then.
             _progress.Note(string.Create(
-                CultureInfo.InvariantCulture, $"the scratch file '{path}' cannot be unlinked yet: {exception.Message}"));
+                CultureInfo.InvariantCulture, $"the scratch file '{path}' cannot be unlinked yet: "
+                    + $"{exception.Message}"));
         }
     }
 

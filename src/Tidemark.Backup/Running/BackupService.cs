@@ -10,8 +10,8 @@
 //   8 commit          the restore point is durable
 //   9 retire          the superseded checkpoint's bitmaps are removed
 //
-// Before 8 a failure takes everything back, the new checkpoint included; the older bitmap never stopped recording, so the
-// next backup is still an increment. After 8 the restore point stands, whatever happens.
+// Before 8 a failure takes everything back, the new checkpoint included; the older bitmap never stopped recording, so
+// the next backup is still an increment. After 8 the restore point stands, whatever happens.
 
 using Tidemark.Backup.Definitions;
 using Tidemark.Qmp;
@@ -32,8 +32,8 @@ public sealed class BackupService
     /// <param name="repository">Where the restore point goes; it stays the caller's.</param>
     /// <param name="progress">Who is told how it goes; null for nobody.</param>
     /// <param name="cancellationToken">Gives up: everything is taken back before the task ends.</param>
-    /// <exception cref="BackupException">It failed; nothing of it is left, or <see cref="BackupException.UndoErrors"/> says
-    /// what is, and the next run removes it.</exception>
+    /// <exception cref="BackupException">It failed; nothing of it is left, or <see cref="BackupException.UndoErrors"/>
+    /// says what is, and the next run removes it.</exception>
     /// <exception cref="Repository.RepositoryException">The repository failed; everything was taken back.</exception>
     public async Task<BackupReport> RunAsync(
         BackupRequest request,
@@ -53,9 +53,11 @@ public sealed class BackupService
         await using var _ = monitor.ConfigureAwait(false);
         try
         {
-            var capabilities = await HypervisorReader.ReadCapabilitiesAsync(monitor, cancellationToken).ConfigureAwait(false);
+            var capabilities = await HypervisorReader.ReadCapabilitiesAsync(monitor, cancellationToken)
+                .ConfigureAwait(false);
             await new RunRecovery(_options.State, _options.Time)
-                .RecoverAsync(folder, source.Name, monitor, capabilities, progress.Note, cancellationToken).ConfigureAwait(false);
+                .RecoverAsync(folder, source.Name, monitor, capabilities, progress.Note, cancellationToken)
+                    .ConfigureAwait(false);
 
             progress.Phase("opening the repository");
             var writer = await repository.BeginSnapshotAsync(cancellationToken).ConfigureAwait(false);

@@ -18,7 +18,8 @@ public sealed record BackupServiceOptions
     /// <summary>How often progress is reported while bytes move.</summary>
     public TimeSpan ProgressInterval { get; init; } = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>How long a monitor that was closed in the middle of a run is tried to be reached again for the undo.</summary>
+    /// <summary>How long a monitor that was closed in the middle of a run is tried to be reached again for the
+    /// undo.</summary>
     public TimeSpan ReconnectTimeout { get; init; } = TimeSpan.FromSeconds(3);
 
     internal StateDirectory State => new(StateDirectory);

@@ -9,7 +9,8 @@ using Tidemark.Repository.Snapshots;
 
 namespace Tidemark.Backup.Running;
 
-/// <summary>The steps 5 to 9 of a backup (see <see cref="BackupService"/>): plan, run, release, commit, retire.</summary>
+/// <summary>The steps 5 to 9 of a backup (see <see cref="BackupService"/>): plan, run, release, commit,
+/// retire.</summary>
 internal sealed class BackupSession
 {
     private readonly BackupServiceOptions _options;
@@ -42,7 +43,8 @@ internal sealed class BackupSession
         IMonitor monitor, HypervisorCapabilities capabilities, CancellationToken cancellationToken)
     {
         _progress.Phase("planning");
-        var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken).ConfigureAwait(false);
+        var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
+            .ConfigureAwait(false);
         var names = _request.Disks.Count > 0
             ? _request.Disks.Select(disk => disk.Name)
             : DiskFinder.FindUsed(graph, out _).Select(disk => disk.Name);
@@ -146,7 +148,8 @@ internal sealed class BackupSession
                 VmName = _request.VmName,
                 Time = instant,
                 Parent = newest?.Id,
-                Files = new Dictionary<string, ReadOnlyMemory<byte>> { [SnapshotManifest.FileName] = manifest.ToJson() },
+                Files = new Dictionary<string, ReadOnlyMemory<byte>> { [SnapshotManifest.FileName] =
+                    manifest.ToJson() },
             },
             cancellationToken).ConfigureAwait(false);
     }
@@ -204,8 +207,8 @@ internal sealed class BackupSession
     private static string? CheckpointOf(BackupPlan plan) =>
         plan.Disks.Any(disk => disk.Checkpoint is not null) ? plan.CheckpointId : null;
 
-    // The new restore point is durable, so the older checkpoint of this repository is needed by nobody. That it cannot be
-    // removed is no failure of the backup; where the monitor was lost, the journal makes the next run do it.
+    // The new restore point is durable, so the older checkpoint of this repository is needed by nobody. That it cannot
+    // be removed is no failure of the backup; where the monitor was lost, the journal makes the next run do it.
     private async Task RetireAsync(BackupPlan plan, RunJournal journal, Snapshot snapshot, IMonitor monitor)
     {
         UndoAction[] superseded =
@@ -219,7 +222,8 @@ internal sealed class BackupSession
         }
         catch (BackupException exception)
         {
-            _progress.Note($"{exception.Message}; the superseded bitmaps stay, and the next backup may read whole disks");
+            _progress.Note($"{exception.Message}; the superseded bitmaps stay, and the next backup may read whole "
+                + $"disks");
             return;
         }
 
@@ -261,7 +265,8 @@ internal sealed class BackupSession
         if (!reachable)
         {
             _progress.Note(
-                $"{_source.Name} cannot be reached any more; if it still runs, the next backup removes what this one left there");
+                $"{_source.Name} cannot be reached any more; if it still runs, the next backup removes what this one "
+                    + $"left there");
         }
         else if (errors.Count == 0)
         {
@@ -291,7 +296,8 @@ internal sealed class BackupSession
             {
                 return await _source.ConnectAsync(limit.Token).ConfigureAwait(false);
             }
-            catch (Exception exception) when (exception is QmpException or OperationCanceledException or BackupException)
+            catch (Exception exception) when (exception is QmpException or OperationCanceledException
+                or BackupException)
             {
                 if (limit.IsCancellationRequested)
                 {

@@ -15,7 +15,8 @@ internal static class HypervisorReader
     internal static async Task<HypervisorCapabilities> ReadCapabilitiesAsync(
         IMonitor monitor, CancellationToken cancellationToken)
     {
-        var reply = await monitor.ExecuteAsync(new QmpCommand("query-commands"), cancellationToken).ConfigureAwait(false);
+        var reply = await monitor.ExecuteAsync(new QmpCommand("query-commands"), cancellationToken)
+            .ConfigureAwait(false);
         HashSet<string> names = new(StringComparer.Ordinal);
         foreach (var command in Understand(() => GraphField.Items(reply, "the reply of query-commands").ToList()))
         {
@@ -37,7 +38,8 @@ internal static class HypervisorReader
         var edges = await Ask(GraphCommand).ConfigureAwait(false);
         var nodes = await Ask(
             "query-named-block-nodes",
-            edges.ValueKind == JsonValueKind.Undefined ? null : new JsonObject { ["flat"] = true }).ConfigureAwait(false);
+            edges.ValueKind == JsonValueKind.Undefined ? null : new JsonObject { ["flat"] = true })
+                .ConfigureAwait(false);
         var replies = new GraphReplies
         {
             NamedBlockNodes = nodes,
@@ -50,7 +52,8 @@ internal static class HypervisorReader
     }
 
     /// <summary>The jobs at this moment.</summary>
-    internal static async Task<IReadOnlyList<GraphJob>> ReadJobsAsync(IMonitor monitor, CancellationToken cancellationToken)
+    internal static async Task<IReadOnlyList<GraphJob>> ReadJobsAsync(IMonitor monitor,
+        CancellationToken cancellationToken)
     {
         var reply = await monitor.ExecuteAsync(new QmpCommand("query-jobs"), cancellationToken).ConfigureAwait(false);
         return Understand(() => GraphParser.ParseJobs(reply));
@@ -65,7 +68,8 @@ internal static class HypervisorReader
         catch (GraphException exception)
         {
             throw new BackupException(
-                BackupErrorKind.Hypervisor, $"the hypervisor's answer is not understood: {exception.Message}", exception);
+                BackupErrorKind.Hypervisor, $"the hypervisor's answer is not understood: {exception.Message}",
+                    exception);
         }
     }
 }

@@ -7,8 +7,8 @@ namespace Tidemark.Backup.Running;
 /// <summary>
 /// Follows jobs by their events and by asking: an event wakes it early, and a lost event costs one poll interval.
 /// </summary>
-/// <remarks>Made before the jobs are, so that no event is missed. Jobs are never dismissed by themselves, so an ended job
-/// stays in the list with its result.</remarks>
+/// <remarks>Made before the jobs are, so that no event is missed. Jobs are never dismissed by themselves, so an ended
+/// job stays in the list with its result.</remarks>
 internal sealed class JobWatcher : IDisposable
 {
     private readonly IMonitor _monitor;
@@ -54,7 +54,8 @@ internal sealed class JobWatcher : IDisposable
                     ended++;
                     if (job.Error is not null)
                     {
-                        throw new BackupException(BackupErrorKind.Transfer, $"the hypervisor's job '{id}' failed: {job.Error}");
+                        throw new BackupException(BackupErrorKind.Transfer,
+                            $"the hypervisor's job '{id}' failed: {job.Error}");
                     }
                 }
             }
@@ -103,7 +104,8 @@ internal sealed class JobWatcher : IDisposable
     private static GraphJob? Find(IReadOnlyList<GraphJob> jobs, string id) => jobs.FirstOrDefault(job => job.Id == id);
 
     private static BackupException Vanished(string id) => new(
-        BackupErrorKind.Transfer, $"the hypervisor's job '{id}' vanished: somebody dismissed it, or the hypervisor restarted");
+        BackupErrorKind.Transfer, $"the hypervisor's job '{id}' vanished: somebody dismissed it, or the hypervisor "
+            + $"restarted");
 
     // Until a job's event comes, or the poll interval has passed. A closed monitor shows at the next question.
     private async Task WaitForChangeAsync(CancellationToken cancellationToken)

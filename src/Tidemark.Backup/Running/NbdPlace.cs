@@ -65,7 +65,8 @@ internal sealed record NbdPlace(NbdAddress Address, bool Runs, string? RunDirect
             listener.Bind(new IPEndPoint(local, 0));
             var port = ((IPEndPoint)listener.LocalEndPoint!).Port;
 
-            // A free port here is free there only if it is the same host; elsewhere it is a guess, and a failure says so.
+            // A free port here is free there only if it is the same host; elsewhere it is a guess, and a failure says
+            // so.
             return NbdAddress.Tcp(mode == BackupMode.Pull ? remote.ToString() : local.ToString(), port);
         }
         catch (SocketException exception)

@@ -77,14 +77,16 @@ internal sealed class RunRecovery
     {
         if (folder.ReadJournal() is { } record)
         {
-            var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken).ConfigureAwait(false);
+            var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
+                .ConfigureAwait(false);
             var undo = record.Undo.Where(action => IsToBeUndone(action, record, graph)).ToList();
             var errors = await new UndoExecutor(monitor, _time).UndoAllAsync(undo).ConfigureAwait(false);
             if (errors.Count > 0)
             {
                 throw new BackupException(
                     BackupErrorKind.Hypervisor,
-                    $"run {record.RunId} of '{record.VmName}' did not end well, and what it left cannot all be removed: "
+                    $"run {record.RunId} of '{record.VmName}' did not end well, and what it left cannot all be "
+                        + $"removed: "
                     + $"{errors[0]}. Mend that, then run the backup again (journal: '{folder.JournalPath}')")
                 {
                     UndoErrors = errors,

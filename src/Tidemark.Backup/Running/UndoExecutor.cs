@@ -26,7 +26,8 @@ internal sealed class UndoExecutor
         _time = time;
     }
 
-    /// <summary>Undoes actions, last to first. An action that fails does not keep the others from being tried.</summary>
+    /// <summary>Undoes actions, last to first. An action that fails does not keep the others from being
+    /// tried.</summary>
     /// <returns>What failed.</returns>
     internal async Task<IReadOnlyList<string>> UndoAllAsync(IReadOnlyList<UndoAction> actions)
     {
@@ -109,7 +110,8 @@ internal sealed class UndoExecutor
         var deadline = _time.GetTimestamp();
         while (true)
         {
-            var jobs = await LimitAsync(token => HypervisorReader.ReadJobsAsync(_monitor!, token)).ConfigureAwait(false);
+            var jobs = await LimitAsync(token => HypervisorReader.ReadJobsAsync(_monitor!, token))
+                .ConfigureAwait(false);
             var job = jobs.FirstOrDefault(job => job.Id == id);
             if (job is null)
             {
@@ -117,7 +119,8 @@ internal sealed class UndoExecutor
             }
 
             // Cancelling is asked for again as long as the job runs: one that is just beginning may refuse it.
-            await TryAsync(job.IsConcluded ? "job-dismiss" : "job-cancel", new JsonObject { ["id"] = id }).ConfigureAwait(false);
+            await TryAsync(job.IsConcluded ? "job-dismiss" : "job-cancel", new JsonObject { ["id"] = id })
+                .ConfigureAwait(false);
             if (_time.GetElapsedTime(deadline) > BackupLimits.UndoTimeout)
             {
                 throw new BackupException(
@@ -170,7 +173,8 @@ internal sealed class UndoExecutor
     {
         try
         {
-            await LimitAsync(token => _monitor!.ExecuteAsync(new QmpCommand(command, arguments), token)).ConfigureAwait(false);
+            await LimitAsync(token => _monitor!.ExecuteAsync(new QmpCommand(command, arguments), token))
+                .ConfigureAwait(false);
             return null;
         }
         catch (QmpException exception) when (exception.ErrorClass != QmpException.MonitorClosed)
@@ -189,7 +193,8 @@ internal sealed class UndoExecutor
         }
         catch (OperationCanceledException exception)
         {
-            throw new TimeoutException($"the hypervisor did not answer in {BackupLimits.UndoCommandTimeout}", exception);
+            throw new TimeoutException($"the hypervisor did not answer in {BackupLimits.UndoCommandTimeout}",
+                exception);
         }
     }
 }

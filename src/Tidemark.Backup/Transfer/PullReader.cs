@@ -6,8 +6,8 @@
 //                      compresses and encrypts them on all cores meanwhile
 //
 // Bytes that the bitmap calls clean are not read from the hypervisor, with two exceptions: a parent's chunk that is
-// damaged or lost is replaced by what the view holds, and a contradiction between bitmap and view makes the reader start
-// again and read everything (see KindRule: a shrunk and regrown disk).
+// damaged or lost is replaced by what the view holds, and a contradiction between bitmap and view makes the reader
+// start again and read everything (see KindRule: a shrunk and regrown disk).
 
 using System.Buffers;
 using System.Runtime.CompilerServices;
@@ -36,7 +36,8 @@ internal sealed class PullReader
     /// <param name="parent">The parent's chunks for an increment, otherwise null.</param>
     /// <param name="bitmap">The exported bitmap's name for an increment, otherwise null.</param>
     /// <param name="counters">Counts what is read.</param>
-    internal PullReader(NbdNode view, DiskWriter writer, ParentChunks? parent, string? bitmap, TransferCounters counters)
+    internal PullReader(NbdNode view, DiskWriter writer, ParentChunks? parent, string? bitmap,
+        TransferCounters counters)
     {
         _view = view;
         _writer = writer;
@@ -47,7 +48,8 @@ internal sealed class PullReader
 
     /// <summary>Reads the disk.</summary>
     /// <returns>Null, or why everything was read although a bitmap was there.</returns>
-    /// <param name="expectedDirty">Increment: what the hypervisor said its bitmap counts; the extents must show it.</param>
+    /// <param name="expectedDirty">Increment: what the hypervisor said its bitmap counts; the extents must show
+    /// it.</param>
     /// <param name="granularity">Increment: the bitmap's bytes per bit.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     internal async Task<string?> ReadAsync(long expectedDirty, long granularity, CancellationToken cancellationToken)
@@ -56,7 +58,8 @@ internal sealed class PullReader
         {
             throw new BackupException(
                 BackupErrorKind.Transfer,
-                $"the export of disk '{_writer.Name}' has {_view.Length} bytes, the disk had {_writer.Length}: it was resized");
+                $"the export of disk '{_writer.Name}' has {_view.Length} bytes, the disk had {_writer.Length}: it was "
+                    + $"resized");
         }
 
         if (_context is null)
@@ -69,7 +72,8 @@ internal sealed class PullReader
         if (!_view.MetaContexts.Contains(_context))
         {
             throw new BackupException(
-                BackupErrorKind.Transfer, $"the export of disk '{_writer.Name}' does not offer its bitmap '{_context}'");
+                BackupErrorKind.Transfer, $"the export of disk '{_writer.Name}' does not offer its bitmap "
+                    + $"'{_context}'");
         }
 
         _counters.BytesTotal = _writer.Length;
@@ -89,7 +93,8 @@ internal sealed class PullReader
             ? null
             : throw new BackupException(
                 BackupErrorKind.Transfer,
-                $"the bitmap of disk '{_writer.Name}' shows {_dirtyBytes} dirty bytes where the hypervisor counted {expectedDirty}");
+                $"the bitmap of disk '{_writer.Name}' shows {_dirtyBytes} dirty bytes where the hypervisor counted "
+                    + $"{expectedDirty}");
     }
 
     private Task ReadAllAsync(bool incremental, CancellationToken cancellationToken) => Parallel.ForEachAsync(
@@ -167,7 +172,8 @@ internal sealed class PullReader
         var buffer = ArrayPool<byte>.Shared.Rent(length);
         var chunk = buffer.AsMemory(0, length);
         var pieces = work.Pieces;
-        if (work.Has(PieceSource.Parent) && !await TryReadParentAsync(work, chunk, cancellationToken).ConfigureAwait(false))
+        if (work.Has(PieceSource.Parent) && !await TryReadParentAsync(work, chunk,
+            cancellationToken).ConfigureAwait(false))
         {
             pieces = [new ChunkPiece(0, length, PieceSource.View)];
         }

@@ -7,8 +7,9 @@ using Tidemark.Nbd.Protocol;
 namespace Tidemark.Backup.Transfer;
 
 /// <summary>Pull: reads the frozen views one disk after the other, each with full parallelism.</summary>
-/// <remarks>The frozen views live only as long as the jobs do. So the jobs are watched while bytes are read, and asked for
-/// once more after the last byte: what was read while they lived is the disk at the instant of the transaction.</remarks>
+/// <remarks>The frozen views live only as long as the jobs do. So the jobs are watched while bytes are read, and asked
+/// for once more after the last byte: what was read while they lived is the disk at the instant of the
+/// transaction.</remarks>
 internal sealed class PullTransfer : ITransfer
 {
     private readonly NbdEndPoint _endPoint;

@@ -58,9 +58,11 @@ internal sealed class PushTransfer : ITransfer
 
         try
         {
-            await jobs.WaitForSuccessAsync([.. _disks.Select(disk => disk.Plan.JobId)], cancellationToken).ConfigureAwait(false);
+            await jobs.WaitForSuccessAsync([.. _disks.Select(disk => disk.Plan.JobId)], cancellationToken)
+                .ConfigureAwait(false);
         }
-        catch (BackupException exception) when (_targets.Find(target => target.FirstError is not null)?.FirstError is { } cause)
+        catch (BackupException exception) when (_targets.Find(target =>
+            target.FirstError is not null)?.FirstError is { } cause)
         {
             throw new BackupException(exception.Kind, $"{cause.Message} ({exception.Message})", cause);
         }

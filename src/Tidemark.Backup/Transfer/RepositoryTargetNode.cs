@@ -10,9 +10,10 @@
 // with the parent's bytes, and what it did not touch is inherited.
 //
 // Why no block can be missed. Only CompleteAsync decides what is not copied, and it is called after the job has ended
-// without an error. Whole disk: every chunk must be stored, so every byte was written; otherwise it fails. Increment: the
-// bytes covered must be at least what the job's bitmap counted at the instant of the transaction; fewer means that a
-// cluster got lost on the way, and it fails. That the untouched chunks equal the parent's is the identity rule's claim.
+// without an error. Whole disk: every chunk must be stored, so every byte was written; otherwise it fails. Increment:
+// the bytes covered must be at least what the job's bitmap counted at the instant of the transaction; fewer means that
+// a cluster got lost on the way, and it fails. That the untouched chunks equal the parent's is the identity rule's
+// claim.
 //
 // A write to a stored chunk (no job does it, a reconnecting client might) opens the chunk again with what was stored.
 
@@ -24,8 +25,8 @@ using Tidemark.Repository.Disks;
 namespace Tidemark.Backup.Transfer;
 
 /// <summary>A disk of the restore point that is being made, as a node that a hypervisor's job writes to.</summary>
-/// <remarks>Thread-safe. A write is complete when the repository has taken its bytes or they are in an open chunk; it is
-/// durable only with the restore point.</remarks>
+/// <remarks>Thread-safe. A write is complete when the repository has taken its bytes or they are in an open chunk; it
+/// is durable only with the restore point.</remarks>
 internal sealed class RepositoryTargetNode : BlockNode
 {
     private readonly DiskWriter _writer;
@@ -129,7 +130,8 @@ internal sealed class RepositoryTargetNode : BlockNode
             {
                 throw new BackupException(
                     BackupErrorKind.Transfer,
-                    $"the hypervisor's job ended without an error, but only {covered} of {Length} bytes of disk '{_writer.Name}' "
+                    $"the hypervisor's job ended without an error, but only {covered} of {Length} bytes of disk "
+                        + $"'{_writer.Name}' "
                     + $"arrived (chunk {missing} is not whole). Run the backup again, or use --mode pull");
             }
 
@@ -140,7 +142,8 @@ internal sealed class RepositoryTargetNode : BlockNode
         {
             throw new BackupException(
                 BackupErrorKind.Transfer,
-                $"the hypervisor's job ended without an error, but {covered} bytes of disk '{_writer.Name}' arrived where its "
+                $"the hypervisor's job ended without an error, but {covered} bytes of disk '{_writer.Name}' arrived "
+                    + $"where its "
                 + $"bitmap counted {expectedBytes}. Run the backup again, or use --mode pull");
         }
 
@@ -199,7 +202,8 @@ internal sealed class RepositoryTargetNode : BlockNode
         catch (Exception exception) when (exception is not BlockException)
         {
             Interlocked.CompareExchange(ref _firstError, exception, null);
-            throw new BlockException(BlockErrorKind.Io, $"the repository did not take the data: {exception.Message}", exception);
+            throw new BlockException(BlockErrorKind.Io, $"the repository did not take the data: {exception.Message}",
+                exception);
         }
     }
 
@@ -289,8 +293,8 @@ internal sealed class RepositoryTargetNode : BlockNode
         }
     }
 
-    // Puts a part into its chunk's buffer. `full` is the buffer when the chunk is covered; it is the caller's then. False:
-    // the chunk is stored already, and its content must be given to open it again.
+    // Puts a part into its chunk's buffer. `full` is the buffer when the chunk is covered; it is the caller's then.
+    // False: the chunk is stored already, and its content must be given to open it again.
     private bool TryAssemble(
         int index, int start, ReadOnlyMemory<byte>? source, int count, int length, byte[]? reopened, out byte[]? full)
     {
@@ -421,7 +425,8 @@ internal sealed class RepositoryTargetNode : BlockNode
     }
 
     // What the target holds: what arrived, otherwise the parent's bytes, otherwise zeroes.
-    private async ValueTask ReadPieceAsync(int index, int start, Memory<byte> target, CancellationToken cancellationToken)
+    private async ValueTask ReadPieceAsync(int index, int start, Memory<byte> target,
+        CancellationToken cancellationToken)
     {
         var length = _writer.LengthOf(index);
         var whole = new byte[length];

@@ -3,8 +3,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Tidemark.Backup.Transfer;
 
 /// <summary>
-/// Where half-assembled chunks wait that do not fit in memory: a sparse file without a name, readable by nobody else, that
-/// the kernel frees with the process.
+/// Where half-assembled chunks wait that do not fit in memory: a sparse file without a name, readable by nobody else,
+/// that the kernel frees with the process.
 /// </summary>
 internal sealed class SpillFile : IDisposable
 {

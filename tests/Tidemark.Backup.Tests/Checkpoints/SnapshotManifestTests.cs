@@ -16,13 +16,15 @@ public sealed class SnapshotManifestTests
         [
             new ManifestDisk
             {
-                Name = "vda", Node = "n", Driver = "qcow2", Filename = "/srv/a \"b\".qcow2", Size = 1 << 30, ChunkSize = 1 << 20,
+                Name = "vda", Node = "n", Driver = "qcow2", Filename = "/srv/a \"b\".qcow2", Size = 1 << 30, ChunkSize =
+                    1 << 20,
                 Kind = DiskKind.ReRead, Reason = "because", Parent = "feed", Bitmap = "tidemark-0123456789abcdef",
                 Granularity = 65536, BytesDirty = 1, BytesRead = 2, BytesStored = 3, Seconds = 4.5,
             },
             new ManifestDisk
             {
-                Name = "vdb", Node = "m", Driver = "raw", Filename = "", Size = 0, ChunkSize = 1 << 20, Kind = DiskKind.Full,
+                Name = "vdb", Node = "m", Driver = "raw", Filename = "", Size = 0, ChunkSize = 1 << 20, Kind =
+                    DiskKind.Full,
                 Reason = "",
             },
         ],

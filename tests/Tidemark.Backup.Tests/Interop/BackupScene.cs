@@ -36,7 +36,8 @@ internal sealed class BackupScene : IAsyncDisposable
 
     internal async Task InitializeAsync()
     {
-        var repository = await Repository.Repository.InitializeAsync(new LocalBackend(RepositoryPath), Password, Options, Token);
+        var repository = await Repository.Repository.InitializeAsync(new LocalBackend(RepositoryPath), Password,
+            Options, Token);
         await repository.DisposeAsync();
     }
 
@@ -55,7 +56,8 @@ internal sealed class BackupScene : IAsyncDisposable
     });
 
     internal async Task<BackupReport> BackupAsync(
-        HypervisorSource source, BackupMode mode, string? nbd = null, bool full = false, CancellationToken? token = null,
+        HypervisorSource source, BackupMode mode, string? nbd = null, bool full = false, CancellationToken? token =
+            null,
         params string[] disks)
     {
         await using var repository = await OpenAsync();

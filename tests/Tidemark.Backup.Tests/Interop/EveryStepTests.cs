@@ -4,8 +4,8 @@ using Tidemark.Qmp;
 namespace Tidemark.Backup.Tests.Interop;
 
 /// <summary>
-/// A failure at each command of a run, one after the other. After each: nothing of the run is left, the older checkpoint
-/// stands, and the next good backup is an increment and right.
+/// A failure at each command of a run, one after the other. After each: nothing of the run is left, the older
+/// checkpoint stands, and the next good backup is an increment and right.
 /// </summary>
 [Trait("Category", "Interop")]
 [Trait("Category", "Long")]
@@ -71,7 +71,8 @@ public sealed class EveryStepTests
 
             var left = await daemon.LeftoversAsync();
             Assert.True(left.Count == 0, $"command {command} ({error?.Message}): {string.Join(", ", left)}");
-            Assert.All(scene.RunIds, id => Assert.False(Directory.Exists(Path.Combine(Path.GetTempPath(), $"tidemark-{id}"))));
+            Assert.All(scene.RunIds, id => Assert.False(Directory.Exists(Path.Combine(Path.GetTempPath(),
+                $"tidemark-{id}"))));
         }
 
         Assert.InRange(failed, 8, MostCommands);

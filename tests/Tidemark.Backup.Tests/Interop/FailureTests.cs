@@ -83,12 +83,14 @@ public sealed class FailureTests
         Assert.Equal(DiskKind.ReRead, next.Disks[0].Kind);
         Assert.Empty(await daemon.LeftoversAsync());
         Assert.Empty(scene.Journals());
-        Assert.All(scene.RunIds, id => Assert.False(Directory.Exists(Path.Combine(Path.GetTempPath(), $"tidemark-{id}"))));
+        Assert.All(scene.RunIds, id => Assert.False(Directory.Exists(Path.Combine(Path.GetTempPath(),
+            $"tidemark-{id}"))));
         await RealDaemonTests.CheckAsync(scene, next.SnapshotId, new() { ["vda"] = Filled(0, Size, 7) });
         await scene.CheckRepositoryAsync();
     }
 
-    /// <summary>QEMU marks nothing when a disk is shrunk and grown again: the bitmap says clean, the disk reads zeroes.</summary>
+    /// <summary>QEMU marks nothing when a disk is shrunk and grown again: the bitmap says clean, the disk reads
+    /// zeroes.</summary>
     [Fact]
     public async Task A_disk_that_was_shrunk_and_grown_again_is_read_again()
     {

@@ -89,7 +89,8 @@ internal sealed class RealDaemon : IAsyncDisposable
         {
             try
             {
-                return await QmpConnection.ConnectAsync(QmpEndPoint.Unix(MonitorPath + ".own"), TimeSpan.FromSeconds(10));
+                return await QmpConnection.ConnectAsync(QmpEndPoint.Unix(MonitorPath + ".own"),
+                    TimeSpan.FromSeconds(10));
             }
             catch (QmpException) when (attempt < 200)
             {
@@ -149,7 +150,8 @@ internal sealed class RealDaemon : IAsyncDisposable
         var bitmaps = await BitmapsAsync();
         await using var monitor = await OwnMonitorAsync();
         List<string> left = [];
-        var nodes = await monitor.ExecuteAsync(new QmpCommand("query-named-block-nodes", new JsonObject { ["flat"] = true }));
+        var nodes = await monitor.ExecuteAsync(new QmpCommand("query-named-block-nodes", new JsonObject { ["flat"] =
+            true }));
         foreach (var node in nodes.EnumerateArray())
         {
             var name = node.GetProperty("node-name").GetString()!;
@@ -173,7 +175,8 @@ internal sealed class RealDaemon : IAsyncDisposable
     internal async Task<List<(string Disk, string Name, bool Persistent, bool Busy, bool Inconsistent)>> BitmapsAsync()
     {
         await using var monitor = await OwnMonitorAsync();
-        var nodes = await monitor.ExecuteAsync(new QmpCommand("query-named-block-nodes", new JsonObject { ["flat"] = true }));
+        var nodes = await monitor.ExecuteAsync(new QmpCommand("query-named-block-nodes", new JsonObject { ["flat"] =
+            true }));
         return
         [
             .. from node in nodes.EnumerateArray()

@@ -121,7 +121,8 @@ public sealed class RealDaemonTests
     internal static async Task WriteAsync(
         RealDaemon daemon, Dictionary<string, byte[]> expected, string disk, byte pattern, int offset, int length)
     {
-        await daemon.WriteAsync(disk, pattern == 0 ? $"write -z {offset} {length}" : $"write -P {pattern} {offset} {length}");
+        await daemon.WriteAsync(disk, pattern == 0 ? $"write -z {offset} {length}"
+            : $"write -P {pattern} {offset} {length}");
         expected[disk].AsSpan(offset, length).Fill(pattern);
     }
 

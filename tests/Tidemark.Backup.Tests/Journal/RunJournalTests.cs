@@ -86,7 +86,8 @@ public sealed class RunJournalTests
     [InlineData("{\"journal\":1,\"run\":\"r\",\"vm\":\"v\",\"source\":\"s\"}\n{\"undo\":7}\n")]
     public void A_damaged_journal_is_an_error_and_not_an_empty_one(string text)
     {
-        var error = Assert.Throws<BackupException>(() => JournalFormat.Parse(System.Text.Encoding.UTF8.GetBytes(text), "journal"));
+        var error = Assert.Throws<BackupException>(() => JournalFormat.Parse(System.Text.Encoding.UTF8.GetBytes(text),
+            "journal"));
         Assert.Equal(BackupErrorKind.State, error.Kind);
     }
 

@@ -15,15 +15,18 @@ public sealed class BackupPlannerTests
     {
         Commands = new HashSet<string>
         {
-            "transaction", "blockdev-add", "blockdev-del", "query-named-block-nodes", "query-jobs", "job-cancel", "job-dismiss",
-            "block-dirty-bitmap-remove", "blockdev-create", "block-export-add", "block-export-del", "query-block-exports",
+            "transaction", "blockdev-add", "blockdev-del", "query-named-block-nodes", "query-jobs", "job-cancel",
+                "job-dismiss",
+            "block-dirty-bitmap-remove", "blockdev-create", "block-export-add", "block-export-del",
+                "query-block-exports",
         },
     };
 
     public static TheoryData<string> Cases =>
     [
         "pull-full-one-disk", "pull-incremental-two-disks", "pull-incremental-chain", "pull-existing-nbd-server",
-        "push-full-two-disks", "push-incremental-one-disk", "push-incremental-chain-through-filter", "pull-mixed-raw-and-lost",
+        "push-full-two-disks", "push-incremental-one-disk", "push-incremental-chain-through-filter",
+            "pull-mixed-raw-and-lost",
         "push-tcp", "pull-forced-full",
     ];
 
@@ -85,7 +88,8 @@ public sealed class BackupPlannerTests
 
     private static IReadOnlyDictionary<string, ParentDisk> NoParents { get; } = new Dictionary<string, ParentDisk>();
 
-    private static (PlanRequest Request, GraphSnapshot Graph, IReadOnlyDictionary<string, ParentDisk> Parents) Build(string name)
+    private static (PlanRequest Request, GraphSnapshot Graph, IReadOnlyDictionary<string,
+        ParentDisk> Parents) Build(string name)
     {
         var one = Parents(("vda", Old));
         var two = Parents(("vda", Old), ("vdb", Old + ".1"));
@@ -93,9 +97,11 @@ public sealed class BackupPlannerTests
         var vdb = Image("vdb", null, Bitmap(Old + ".1"));
         var chain = Graph(Image("vda", "base", Bitmap(Old)), Image("base", "root", Bitmap(Old)), Image("root", null));
         var throttled = Graph(
-            new GraphNode { Name = "limit", Driver = "throttle", VirtualSize = Size, FileNode = "vda", File = NodeLink.Known },
+            new GraphNode { Name = "limit", Driver = "throttle", VirtualSize = Size, FileNode = "vda", File =
+                NodeLink.Known },
             Image("vda", "cor", Bitmap(Old)),
-            new GraphNode { Name = "cor", Driver = "copy-on-read", VirtualSize = Size, FileNode = "base", File = NodeLink.Known },
+            new GraphNode { Name = "cor", Driver = "copy-on-read", VirtualSize = Size, FileNode = "base", File =
+                NodeLink.Known },
             Image("base", null, Bitmap(Old)));
         var raw = new GraphNode { Name = "vdc", Driver = "raw", VirtualSize = Size, Filename = "/dev/vg/vdc" };
         return name switch
@@ -112,14 +118,16 @@ public sealed class BackupPlannerTests
             "push-incremental-chain-through-filter" => (Push(Select("vda=limit")), throttled, one),
             "pull-mixed-raw-and-lost" => (Pull(), Graph(Image("vda", null, Bitmap(Old, inconsistent: true)), vdb, raw),
                 Parents(("vda", Old), ("vdb", Old + ".1"), ("vdc", null))),
-            "push-tcp" => (Push() with { Nbd = NbdAddress.Tcp("127.0.0.1", 40000), RunDirectory = null }, Graph(vda), one),
+            "push-tcp" => (Push() with { Nbd = NbdAddress.Tcp("127.0.0.1", 40000), RunDirectory = null }, Graph(vda),
+                one),
             "pull-forced-full" => (Pull() with { Full = true }, Graph(vda), one),
             _ => throw new ArgumentException(name),
         };
     }
 
     private static DiskSelection[] Select(params string[] disks) =>
-        [.. disks.Select(disk => disk.Split('=')).Select(part => new DiskSelection(part[0], part.ElementAtOrDefault(1)))];
+        [.. disks.Select(disk => disk.Split('=')).Select(part => new DiskSelection(part[0],
+            part.ElementAtOrDefault(1)))];
 
     private static PlanRequest Pull(params DiskSelection[] disks) => new()
     {

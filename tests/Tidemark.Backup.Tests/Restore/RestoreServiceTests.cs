@@ -47,12 +47,14 @@ public sealed class RestoreServiceTests
         var content = await StoreAsync(scene, "vda", "vdb");
         await using var repository = await scene.OpenAsync();
         var folder = Path.Combine(scene.Folder, "out");
-        await new RestoreService().RunAsync(new RestoreRequest { Snapshot = "latest", To = folder }, repository, null, Token);
+        await new RestoreService().RunAsync(new RestoreRequest { Snapshot = "latest", To = folder }, repository, null,
+            Token);
         Assert.Equal(["vda.raw", "vdb.raw"], Directory.EnumerateFiles(folder).Select(Path.GetFileName).Order());
         Assert.Equal(content, await File.ReadAllBytesAsync(Path.Combine(folder, "vdb.raw"), Token));
 
         var one = await new RestoreService().RunAsync(
-            new RestoreRequest { Snapshot = "latest", Disk = "vdb", To = Path.Combine(scene.Folder, "b") }, repository, null, Token);
+            new RestoreRequest { Snapshot = "latest", Disk = "vdb", To = Path.Combine(scene.Folder, "b") }, repository,
+                null, Token);
         Assert.Equal("vdb", Assert.Single(one.Disks).Disk);
     }
 
@@ -65,7 +67,8 @@ public sealed class RestoreServiceTests
         var path = Path.Combine(scene.Folder, "restored");
         await File.WriteAllTextAsync(path, "precious", Token);
         var request = new RestoreRequest { Snapshot = "latest", To = path };
-        var error = await Assert.ThrowsAsync<BackupException>(() => new RestoreService().RunAsync(request, repository, null, Token));
+        var error = await Assert.ThrowsAsync<BackupException>(() => new RestoreService().RunAsync(request, repository,
+            null, Token));
         Assert.Equal(BackupErrorKind.Target, error.Kind);
         Assert.Equal("precious", await File.ReadAllTextAsync(path, Token));
         await new RestoreService().RunAsync(request with { Force = true }, repository, null, Token);
@@ -77,7 +80,8 @@ public sealed class RestoreServiceTests
     {
         await using var scene = new BackupScene();
         await StoreAsync(scene, "vda");
-        foreach (var pack in Directory.EnumerateFiles(Path.Combine(scene.RepositoryPath, "data"), "*", SearchOption.AllDirectories))
+        foreach (var pack in Directory.EnumerateFiles(Path.Combine(scene.RepositoryPath, "data"), "*",
+            SearchOption.AllDirectories))
         {
             // The first message of a pack is a chunk's; trees lie elsewhere.
             File.SetUnixFileMode(pack, UnixFileMode.UserRead | UnixFileMode.UserWrite);
@@ -90,7 +94,8 @@ public sealed class RestoreServiceTests
 
         await using var repository = await scene.OpenAsync();
         await Assert.ThrowsAsync<RepositoryException>(() => new RestoreService().RunAsync(
-            new RestoreRequest { Snapshot = "latest", To = Path.Combine(scene.Folder, "restored") }, repository, null, Token));
+            new RestoreRequest { Snapshot = "latest", To = Path.Combine(scene.Folder, "restored") }, repository, null,
+                Token));
         Assert.Empty(Left(scene));
     }
 

@@ -14,7 +14,8 @@ public sealed class BackupMergeVectorTests
         var folder = SharedFolder("vectors/libvirt");
         Assert.SkipWhen(folder is null, "no ../shared/vectors/libvirt beside the repository");
         using var document = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder!, "cases.json")));
-        var names = document.RootElement.GetProperty("chain").EnumerateArray().Select(name => name.GetString()!).ToArray();
+        var names = document.RootElement.GetProperty("chain").EnumerateArray().Select(name =>
+            name.GetString()!).ToArray();
         var ran = 0;
         foreach (var test in document.RootElement.GetProperty("cases").EnumerateArray())
         {
@@ -25,7 +26,8 @@ public sealed class BackupMergeVectorTests
             }
 
             var label = $"{kind} {test.GetProperty("name").GetString()}";
-            using var data = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder!, test.GetProperty("nodedata").GetString()!)));
+            using var data = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder!,
+                test.GetProperty("nodedata").GetString()!)));
             var chain = ChainOf(data.RootElement, names);
             if (kind == "backupmerge")
             {
@@ -35,7 +37,8 @@ public sealed class BackupMergeVectorTests
                     test.GetProperty("targetNode").GetString()!,
                     test.GetProperty("targetBitmap").GetString()!);
                 JsonArray array = [.. actions.Select(action => action.ToJson())];
-                var expected = JsonNode.Parse(File.ReadAllText(Path.Combine(folder!, test.GetProperty("expect").GetString()!)));
+                var expected = JsonNode.Parse(File.ReadAllText(Path.Combine(folder!,
+                    test.GetProperty("expect").GetString()!)));
                 Assert.True(JsonNode.DeepEquals(expected, array), $"{label}: {array.ToJsonString()}");
                 ran++;
             }
@@ -70,7 +73,8 @@ public sealed class BackupMergeVectorTests
     {
         var graph = GraphParser.Parse(new GraphReplies { NamedBlockNodes = Named(nodes) });
         return new NodeChain(
-            [.. names.Select(name => graph.Find(name) ?? new GraphNode { Name = name, Driver = "qcow2", VirtualSize = 0 })], null);
+            [.. names.Select(name => graph.Find(name) ?? new GraphNode { Name = name, Driver = "qcow2", VirtualSize =
+                0 })], null);
     }
 
     private static JsonElement Named(JsonElement nodes) => nodes.Clone();

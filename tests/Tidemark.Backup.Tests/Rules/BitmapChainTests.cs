@@ -19,7 +19,8 @@ public sealed class BitmapChainTests
     public void A_bitmap_on_contiguous_layers_is_valid_and_merged_top_first()
     {
         var chain = Chain(
-            Image("top", "mid", Bitmap("a", granularity: 32768)), Image("mid", "base", Bitmap("a")), Image("base", null));
+            Image("top", "mid", Bitmap("a", granularity: 32768)), Image("mid", "base", Bitmap("a")), Image("base",
+                null));
         Assert.Equal(["top", "mid"], BitmapChain.Validate(chain, "a").Layers.Select(layer => layer.Name));
 
         var actions = BitmapChain.Merge(chain, "a", "scratch", "temp");
@@ -47,7 +48,8 @@ public sealed class BitmapChainTests
             "inconsistent" => Chain(Image("top", null, Bitmap("a", recording: false, inconsistent: true))),
             "disabled" => Chain(Image("top", null, Bitmap("a", recording: false))),
             "transient" => Chain(Image("top", null, Bitmap("a", persistent: false))),
-            "lower-disabled" => Chain(Image("top", "mid", Bitmap("a")), Image("mid", null, Bitmap("a", recording: false))),
+            "lower-disabled" => Chain(Image("top", "mid", Bitmap("a")), Image("mid", null, Bitmap("a",
+                recording: false))),
             _ => new NodeChain([Image("top", null, Bitmap("a"))], "nobody knows"),
         };
         var verdict = BitmapChain.Validate(chain, "a");
@@ -60,7 +62,8 @@ public sealed class BitmapChainTests
     public void Deletion_names_every_layer_whatever_its_flags()
     {
         var chain = Chain(
-            Image("top", "mid", Bitmap("a", inconsistent: true)), Image("mid", "base"), Image("base", null, Bitmap("a")));
+            Image("top", "mid", Bitmap("a", inconsistent: true)), Image("mid", "base"), Image("base", null,
+                Bitmap("a")));
         Assert.Equal(
             [new BitmapReference("top", "a"), new BitmapReference("base", "a")], BitmapChain.Delete(chain, "a"));
     }
@@ -69,6 +72,7 @@ public sealed class BitmapChainTests
     public void A_new_checkpoint_records_on_the_active_layer()
     {
         var chain = Chain(Image("top", "base"), Image("base", null));
-        Assert.Equal(new BitmapAdd("top", "c", Persistent: true, Disabled: false, 65536), BitmapChain.Create(chain, "c", 65536));
+        Assert.Equal(new BitmapAdd("top", "c", Persistent: true, Disabled: false, 65536), BitmapChain.Create(chain, "c",
+            65536));
     }
 }

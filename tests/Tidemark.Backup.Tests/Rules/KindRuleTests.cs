@@ -60,8 +60,10 @@ public sealed class KindRuleTests
             "granularity" => (Chain(Image("top", null, Bitmap(name, granularity: 4096))), s_parent),
             "size" => (Chain(Image("top", null, Bitmap(name))), s_parent with { Size = Size / 2 }),
             "layer-size" => (Chain(
-                Image("top", "base", Bitmap(name)), Image("base", null, Bitmap(name)) with { VirtualSize = Size / 2 }), s_parent),
-            "raw" => (Chain(new GraphNode { Name = "r", Driver = "raw", VirtualSize = Size }), s_parent with { BitmapName = null }),
+                Image("top", "base", Bitmap(name)), Image("base", null, Bitmap(name)) with { VirtualSize = Size / 2 }),
+                    s_parent),
+            "raw" => (Chain(new GraphNode { Name = "r", Driver = "raw", VirtualSize = Size }),
+                s_parent with { BitmapName = null }),
             "no-bitmap-made" => (Chain(Image("top", null)), s_parent with { BitmapName = null }),
             _ => (Chain(Image("top", null, Bitmap(name))), s_parent with { ChunkSize = 4096 }),
         };

@@ -7,7 +7,8 @@ namespace Tidemark.Backup.Tests.Transfer;
 
 public sealed class ChunkCutterTests
 {
-    /// <summary>Byte by byte: dirty data is read, dirty zero is zero, clean is the parent's; nothing is left out.</summary>
+    /// <summary>Byte by byte: dirty data is read, dirty zero is zero, clean is the parent's; nothing is left
+    /// out.</summary>
     [Fact]
     public void Every_byte_comes_from_where_it_should() => TestSeed.Run(random =>
     {

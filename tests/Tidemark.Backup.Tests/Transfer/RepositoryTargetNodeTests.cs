@@ -73,7 +73,8 @@ public sealed class RepositoryTargetNodeTests
         new Random(3).NextBytes(model);
         var id = await CommitAsync(scene, null, null, 2, target => Parallel.ForEachAsync(
             Pieces(new Random(4), Length), Token, async (piece, token) =>
-                await target.WriteAsync(piece.Offset, model.AsMemory(piece.Offset, piece.Length), cancellationToken: token)));
+                await target.WriteAsync(piece.Offset, model.AsMemory(piece.Offset, piece.Length),
+                    cancellationToken: token)));
         Assert.Equal(model, await scene.RestoreAsync(id, "vda"));
     }
 
@@ -86,7 +87,8 @@ public sealed class RepositoryTargetNodeTests
         var error = await Assert.ThrowsAsync<BackupException>(() => CommitAsync(scene, null, null, 4, async target =>
         {
             await target.WriteZeroesAsync(0, 5 * ChunkSize + 100, cancellationToken: Token);
-            await target.WriteZeroesAsync(5 * ChunkSize + 101, Length - (5 * ChunkSize + 101), cancellationToken: Token);
+            await target.WriteZeroesAsync(5 * ChunkSize + 101, Length - (5 * ChunkSize + 101),
+                cancellationToken: Token);
         }));
         Assert.Equal(BackupErrorKind.Transfer, error.Kind);
     }
@@ -99,7 +101,8 @@ public sealed class RepositoryTargetNodeTests
         await scene.InitializeAsync();
         var first = await CommitAsync(scene, null, null, 4, async target =>
             await target.WriteZeroesAsync(0, Length, cancellationToken: Token));
-        var error = await Assert.ThrowsAsync<BackupException>(() => CommitAsync(scene, first, 2 * ChunkSize, 4, async target =>
+        var error = await Assert.ThrowsAsync<BackupException>(() => CommitAsync(scene, first, 2 * ChunkSize, 4,
+            async target =>
         {
             await target.WriteAsync(0, new byte[ChunkSize], cancellationToken: Token);
             await target.WriteAsync(0, new byte[ChunkSize], cancellationToken: Token);
@@ -136,7 +139,8 @@ public sealed class RepositoryTargetNodeTests
 
         var disk = writer.AddDisk("vda", Length, ChunkSize, index);
         await using (var target = new RepositoryTargetNode(
-            "target", disk, index is null ? null : new ParentChunks(repository, index), scene.Folder, new TransferCounters(), openLimit))
+            "target", disk, index is null ? null : new ParentChunks(repository, index), scene.Folder,
+                new TransferCounters(), openLimit))
         {
             await write(target);
             await target.CompleteAsync(expected ?? 0, Token);
