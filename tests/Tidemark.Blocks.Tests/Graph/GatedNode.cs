@@ -5,7 +5,19 @@ namespace Tidemark.Blocks.Tests.Graph;
 /// <summary>A disk in memory whose writes complete when the test says so.</summary>
 internal sealed class GatedNode(string name, byte[] content) : BlockNode(name)
 {
-    public List<TaskCompletionSource> Pending { get; } = [];
+    private readonly List<TaskCompletionSource> _pending = [];
+
+    /// <summary>The writes that came in, in their order: a copy.</summary>
+    public List<TaskCompletionSource> Pending
+    {
+        get
+        {
+            lock (_pending)
+            {
+                return [.. _pending];
+            }
+        }
+    }
 
     public override string Driver => "memory";
 
@@ -23,7 +35,11 @@ internal sealed class GatedNode(string name, byte[] content) : BlockNode(name)
         long offset, ReadOnlyMemory<byte> source, WriteFlags flags, CancellationToken cancellationToken)
     {
         var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        Pending.Add(gate);
+        lock (_pending)
+        {
+            _pending.Add(gate);
+        }
+
         await gate.Task;
         source.CopyTo(content.AsMemory((int)offset));
     }
