@@ -3,8 +3,8 @@ using Tidemark.Blocks.Nodes;
 namespace Tidemark.Testing;
 
 /// <summary>
-/// A filter that makes requests fail or wait, as a seed says or as a test asks: an ordinary node, so that every layer can
-/// be tried with bad storage under it. A failed write has written a part.
+/// A filter that makes requests fail or wait, as a seed says or as a test asks: an ordinary node, so that every layer
+/// can be tried with bad storage under it. A failed write has written a part.
 /// </summary>
 public sealed class FaultNode(string name, BlockNode file, int seed = 0) : FilterNode(name, file)
 {

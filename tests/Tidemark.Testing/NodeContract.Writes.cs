@@ -127,7 +127,7 @@ public abstract partial class NodeContract
     });
 
     [Fact]
-    public Task Writes_at_one_time_to_different_places_all_arrive() => WithWritableAsync(async (node, content, random) =>
+    public Task Writes_to_different_places_all_arrive() => WithWritableAsync(async (node, content, random) =>
     {
         const int Writers = 32;
         var part = content.Length / Writers / Unit * Unit;
@@ -189,7 +189,7 @@ public abstract partial class NodeContract
         });
 
     [Fact]
-    public Task A_cancelled_write_is_marked_and_leaves_the_node_in_order() => WithWritableAsync(async (node, content, _) =>
+    public Task A_cancelled_write_leaves_the_node_in_order() => WithWritableAsync(async (node, content, _) =>
     {
         var bitmap = Track(node, "t");
         using var cancelled = new CancellationTokenSource();
@@ -206,7 +206,8 @@ public abstract partial class NodeContract
         }
 
         var after = await ReadAsync(node, 65536, data.Length);
-        Assert.True(bitmap.IsAllDirty(65536, data.Length) || after.AsSpan().SequenceEqual(content.AsSpan(65536, 65536)));
+        var unchanged = after.AsSpan().SequenceEqual(content.AsSpan(65536, 65536));
+        Assert.True(unchanged || bitmap.IsAllDirty(65536, data.Length));
         await node.WriteAsync(65536, content.AsMemory(65536, 65536), cancellationToken: Token);
         Assert.Equal(content, await ReadAsync(node, 0, content.Length));
     });

@@ -8,8 +8,8 @@ namespace Tidemark.Testing;
 /// <summary>
 /// What every node promises. A test class gets all of it by deriving and saying how its node is made.
 /// </summary>
-/// <remarks>Ranges are multiples of <see cref="Unit"/>, the node's alignment; writes are left out where the node is made
-/// read-only (<see cref="CanWrite"/>).</remarks>
+/// <remarks>Ranges are multiples of <see cref="Unit"/>, the node's alignment; writes are left out where the node is
+/// made read-only (<see cref="CanWrite"/>).</remarks>
 public abstract partial class NodeContract
 {
     /// <summary>The length of the disk that is asked for.</summary>
@@ -110,8 +110,11 @@ public abstract partial class NodeContract
     {
         var reads = Enumerable.Range(0, 64).Select(_ => Pick(random, content.Length, 64 << 10)).ToArray();
         await Task.WhenAll(reads.Select(range => Task.Run(
-            async () => Assert.Equal(
-                content[range.Offset..(range.Offset + range.Length)], await ReadAsync(node, range.Offset, range.Length)),
+            async () =>
+            {
+                var expected = content[range.Offset..(range.Offset + range.Length)];
+                Assert.Equal(expected, await ReadAsync(node, range.Offset, range.Length));
+            },
             Token)));
     });
 

@@ -11,7 +11,9 @@ public sealed class TemporaryDirectory : IDisposable
     /// In memory if the machine has room there: for tests that sync so many files that a disk would make them slow.
     /// </param>
     public TemporaryDirectory(bool inMemory = false) =>
-        Path = inMemory && Directory.Exists(SharedMemory) && new DriveInfo(SharedMemory).AvailableFreeSpace > NeededMemory
+        Path = inMemory
+            && Directory.Exists(SharedMemory)
+            && new DriveInfo(SharedMemory).AvailableFreeSpace > NeededMemory
             ? Directory.CreateDirectory($"{SharedMemory}/tidemark-test-{Guid.NewGuid():N}").FullName
             : Directory.CreateTempSubdirectory("tidemark-test-").FullName;
 

@@ -2,12 +2,16 @@ using System.Globalization;
 
 namespace Tidemark.Testing;
 
-/// <summary>The seed of a random test: printed when it fails, set by <c>TIDEMARK_TEST_SEED</c> to play it again.</summary>
+/// <summary>
+/// The seed of a random test: printed when it fails, set by <c>TIDEMARK_TEST_SEED</c> to play it again.
+/// </summary>
 public static class TestSeed
 {
+    private const string Variable = "TIDEMARK_TEST_SEED";
+
     /// <summary>The seed given by the environment, or a fresh one.</summary>
     public static int Next() =>
-        int.TryParse(Environment.GetEnvironmentVariable("TIDEMARK_TEST_SEED"), CultureInfo.InvariantCulture, out var seed)
+        int.TryParse(Environment.GetEnvironmentVariable(Variable), CultureInfo.InvariantCulture, out var seed)
             ? seed
             : Random.Shared.Next();
 
@@ -21,7 +25,7 @@ public static class TestSeed
         }
         catch (Exception exception)
         {
-            throw new InvalidOperationException($"failed with TIDEMARK_TEST_SEED={used}: {exception.Message}", exception);
+            throw new InvalidOperationException($"failed with {Variable}={used}: {exception.Message}", exception);
         }
     }
 
@@ -35,7 +39,7 @@ public static class TestSeed
         }
         catch (Exception exception)
         {
-            throw new InvalidOperationException($"failed with TIDEMARK_TEST_SEED={used}: {exception.Message}", exception);
+            throw new InvalidOperationException($"failed with {Variable}={used}: {exception.Message}", exception);
         }
     }
 }

@@ -2,7 +2,9 @@ using Tidemark.Blocks.Graph;
 
 namespace Tidemark.Blocks.Bitmaps;
 
-/// <summary>QMP's <c>block-dirty-bitmap-enable</c> and <c>-disable</c>: whether a bitmap records from here on.</summary>
+/// <summary>
+/// QMP's <c>block-dirty-bitmap-enable</c> and <c>-disable</c>: whether a bitmap records from here on.
+/// </summary>
 /// <param name="graph">Where the node is looked up when the action is prepared.</param>
 /// <param name="nodeName">The node.</param>
 /// <param name="bitmapName">The bitmap.</param>

@@ -25,7 +25,9 @@ public static class BitmapRules
         node.Bitmaps.Find(bitmapName)
             ?? throw new BlockException(BlockErrorKind.NotFound, $"Dirty bitmap '{bitmapName}' not found");
 
-    /// <summary>Refuses a bitmap whose content may not be relied on, or that somebody uses: for reading, enabling, disabling.</summary>
+    /// <summary>
+    /// Refuses a bitmap whose content may not be relied on, or that somebody uses: for reading, enabling, disabling.
+    /// </summary>
     /// <exception cref="BlockException">It is busy, or inconsistent.</exception>
     public static void RequireUsable(DirtyBitmap bitmap)
     {
@@ -46,7 +48,9 @@ public static class BitmapRules
         RequireUsable(bitmap);
     }
 
-    /// <summary>Refuses a bitmap that may not be removed. An inconsistent one may be: removal is all that is left for it.</summary>
+    /// <summary>
+    /// Refuses a bitmap that may not be removed. An inconsistent one may be: removal is all that is left for it.
+    /// </summary>
     /// <exception cref="BlockException">It is busy, or belongs to an image that is read-only.</exception>
     public static void RequireRemovable(BlockNode node, DirtyBitmap bitmap)
     {
@@ -69,7 +73,9 @@ public static class BitmapRules
         }
     }
 
-    /// <summary>The granularity of a new bitmap when none is asked for: the format's cluster size, from 4 KiB to 64 KiB.</summary>
+    /// <summary>
+    /// The granularity of a new bitmap when none is asked for: the format's cluster size, from 4 KiB to 64 KiB.
+    /// </summary>
     public static long DefaultGranularity(BlockNode node) =>
         node.Limits.ClusterSize == 0
             ? DirtyBitmap.DefaultGranularity

@@ -22,7 +22,7 @@ public sealed class BitmapSet : IReadOnlyList<DirtyBitmap>
 
     /// <summary>The bitmap of that name, or null. Bitmaps without a name are never found.</summary>
     public DirtyBitmap? Find(string name) =>
-        Array.Find(_bitmaps, bitmap => bitmap.Name is not null && string.Equals(bitmap.Name, name, StringComparison.Ordinal));
+        Array.Find(_bitmaps, bitmap => string.Equals(bitmap.Name, name, StringComparison.Ordinal));
 
     /// <summary>Adds a bitmap.</summary>
     /// <exception cref="BlockException">The name is taken, or the bitmap's size is not the node's.</exception>

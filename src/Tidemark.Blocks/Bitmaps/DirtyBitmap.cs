@@ -48,7 +48,8 @@ public sealed class DirtyBitmap
         {
             throw new BlockException(
                 BlockErrorKind.Invalid,
-                $"Granularity must be power of 2 and at least {MinimumGranularity} and at most {MaximumGranularity}, not {granularity}");
+                $"Granularity must be power of 2 and at least {MinimumGranularity} and at most {MaximumGranularity}, "
+                + $"not {granularity}");
         }
 
         ArgumentOutOfRangeException.ThrowIfNegative(length);
@@ -61,7 +62,8 @@ public sealed class DirtyBitmap
         {
             throw new BlockException(
                 BlockErrorKind.Invalid,
-                $"a bitmap of {GranuleCount} granules is over the limit of {MaximumGranuleCount}: use a larger granularity");
+                $"a bitmap of {GranuleCount} granules is over the limit of {MaximumGranuleCount}: "
+                + "use a larger granularity");
         }
 
         _words = new ulong[(GranuleCount + 63) / 64];
@@ -131,7 +133,8 @@ public sealed class DirtyBitmap
         var mask = Granularity - 1;
         if ((offset & mask) != 0 || (((offset + length) & mask) != 0 && offset + length != Length))
         {
-            throw new ArgumentException($"range {offset}+{length} is not made of whole granules of {Granularity} bytes");
+            throw new ArgumentException(
+                $"range {offset}+{length} is not made of whole granules of {Granularity} bytes");
         }
 
         if (length > 0)
@@ -236,7 +239,8 @@ public sealed class DirtyBitmap
         {
             throw new BlockException(
                 BlockErrorKind.Invalid,
-                $"Bitmaps are of different sizes (destination size is {Length}, source size is {source.Length}) and can't be merged");
+                $"Bitmaps are of different sizes (destination size is {Length}, source size is {source.Length}) "
+                + "and can't be merged");
         }
 
         if (source.IsInconsistent || IsInconsistent)
@@ -302,7 +306,9 @@ public sealed class DirtyBitmap
         }
     }
 
-    /// <summary>Puts back bits that <see cref="CopyWords"/> returned: how a transaction undoes a clear or a merge.</summary>
+    /// <summary>
+    /// Puts back bits that <see cref="CopyWords"/> returned: how a transaction undoes a clear or a merge.
+    /// </summary>
     public void RestoreWords(ReadOnlySpan<ulong> words)
     {
         lock (_gate)

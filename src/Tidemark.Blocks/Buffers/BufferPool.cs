@@ -45,8 +45,11 @@ public sealed class BufferPool
         }
     }
 
-    /// <summary>Rents memory of exactly this length; the caller disposes it when no I/O can touch it any more.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">More than the whole budget is asked for: it would wait for ever.</exception>
+    /// <summary>
+    /// Rents memory of exactly this length; the caller disposes it when no I/O can touch it any more.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">More than the whole budget is asked for: it would wait for
+    /// ever.</exception>
     public ValueTask<RentedBuffer> RentAsync(int length, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);

@@ -1,6 +1,8 @@
 namespace Tidemark.Blocks.Buffers;
 
-/// <summary>Memory lent by a <see cref="BufferPool"/>. The holder owns it and disposes it once, when no I/O can touch it.</summary>
+/// <summary>
+/// Memory lent by a <see cref="BufferPool"/>. The holder owns it and disposes it once, when no I/O can touch it.
+/// </summary>
 public readonly struct RentedBuffer : IDisposable
 {
     private readonly BufferPool _pool;

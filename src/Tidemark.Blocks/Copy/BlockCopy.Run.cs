@@ -102,7 +102,8 @@ public sealed partial class BlockCopy
         cancellationToken.ThrowIfCancellationRequested();
         var decision = run.OnError is null
             ? BlockCopyDecision.Fail
-            : await run.OnError(new BlockCopyError(step.Offset, step.Length, step.IsReading, error)).ConfigureAwait(false);
+            : await run.OnError(new BlockCopyError(step.Offset, step.Length, step.IsReading, error))
+                .ConfigureAwait(false);
         if (decision == BlockCopyDecision.Fail)
         {
             throw AsBlockException(error);

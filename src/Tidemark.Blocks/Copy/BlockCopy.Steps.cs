@@ -8,7 +8,9 @@ namespace Tidemark.Blocks.Copy;
 // One step: what of it is zero, what is data, and the transfer of each.
 public sealed partial class BlockCopy
 {
-    /// <summary>Who must not read a range of the target while it is being written, if the target is read as a snapshot.</summary>
+    /// <summary>
+    /// Who must not read a range of the target while it is being written, if the target is read as a snapshot.
+    /// </summary>
     internal FleecingGuard? Guard { get; set; }
 
     private void Begin(BlockCopyStep step, bool detached) =>
@@ -179,9 +181,9 @@ public sealed partial class BlockCopy
             }
             else
             {
+                var data = buffer.Memory.Slice(written, part);
                 using var hold = await HoldTargetAsync(offset + written, part, cancellationToken).ConfigureAwait(false);
-                await _target.Node
-                    .WriteAsync(offset + written, buffer.Memory.Slice(written, part), WriteFlags.None, cancellationToken)
+                await _target.Node.WriteAsync(offset + written, data, WriteFlags.None, cancellationToken)
                     .ConfigureAwait(false);
             }
 
@@ -218,6 +220,7 @@ public sealed partial class BlockCopy
 
     // A `using` of null does nothing: the common case, a target that nobody reads as a snapshot, costs no wait.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private ValueTask<RangeLock.Entry?> HoldTargetAsync(long offset, long length, CancellationToken cancellationToken) =>
+    private ValueTask<RangeLock.Entry?> HoldTargetAsync(
+        long offset, long length, CancellationToken cancellationToken) =>
         Guard is { } guard ? guard.HoldForWriteAsync(offset, length, cancellationToken) : default;
 }

@@ -27,7 +27,9 @@ using Tidemark.Blocks.Nodes;
 
 namespace Tidemark.Blocks.Copy;
 
-/// <summary>Copies the dirty clusters of a bitmap from a source node to a target node, each once, with bounded work.</summary>
+/// <summary>
+/// Copies the dirty clusters of a bitmap from a source node to a target node, each once, with bounded work.
+/// </summary>
 /// <remarks>Thread-safe. The caller keeps the source from changing under a step: the copy-before-write filter holds
 /// back the writes that overlap one; otherwise nobody may write to the source.</remarks>
 public sealed partial class BlockCopy : IAsyncDisposable
@@ -82,7 +84,8 @@ public sealed partial class BlockCopy : IAsyncDisposable
         {
             throw new BlockException(
                 BlockErrorKind.Invalid,
-                $"node '{target.Node.Name}' has {target.Node.Length} bytes, too few for the {Length} of '{source.Node.Name}'");
+                $"node '{target.Node.Name}' has {target.Node.Length} bytes, "
+                + $"too few for the {Length} of '{source.Node.Name}'");
         }
 
         ClusterSize = ClusterSizeFor(target.Node, options.MinimumClusterSize);

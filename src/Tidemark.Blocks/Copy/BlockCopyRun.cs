@@ -9,7 +9,9 @@ public sealed record BlockCopyRun
     /// <summary>The most steps that may be under way at one time.</summary>
     public const int MaximumWorkers = 64;
 
-    /// <summary>How many steps are under way at one time, each of at most <see cref="BlockCopy.MaximumStep"/> bytes.</summary>
+    /// <summary>
+    /// How many steps are under way at one time, each of at most <see cref="BlockCopy.MaximumStep"/> bytes.
+    /// </summary>
     public int Workers { get; init; } = DefaultWorkers;
 
     /// <summary>
@@ -18,6 +20,8 @@ public sealed record BlockCopyRun
     /// </summary>
     public Func<long, CancellationToken, ValueTask>? BeforeStep { get; init; }
 
-    /// <summary>Decides what becomes of a step that failed; null to fail. May wait, to let somebody mend the cause.</summary>
+    /// <summary>
+    /// Decides what becomes of a step that failed; null to fail. May wait, to let somebody mend the cause.
+    /// </summary>
     public Func<BlockCopyError, ValueTask<BlockCopyDecision>>? OnError { get; init; }
 }

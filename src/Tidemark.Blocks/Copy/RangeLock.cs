@@ -1,17 +1,19 @@
-// Who is busy with which bytes, and who waits for whom: QEMU's tracked requests (block/io.c) and reqlist (block/reqlist.c)
-// in one small class.
+// Who is busy with which bytes, and who waits for whom: QEMU's tracked requests (block/io.c) and reqlist
+// (block/reqlist.c) in one small class.
 //
-// Everybody who enters is put at the end of one list, and then waits until no entry before it is in its way. Two entries
-// are in each other's way when their ranges overlap and at least one of them is exclusive. So there are no grants to
-// hand on, no starvation (nobody passes an earlier entry that is in the way), and no deadlock among entries that hold
-// one range each: everybody waits only for earlier ones.
+// Everybody who enters is put at the end of one list, and then waits until no entry before it is in its way. Two
+// entries are in each other's way when their ranges overlap and at least one of them is exclusive. So there are no
+// grants to hand on, no starvation (nobody passes an earlier entry that is in the way), and no deadlock among entries
+// that hold one range each: everybody waits only for earlier ones.
 //
 // The list is short: it holds requests under way, and those are bounded by their callers. A plain scan is enough.
 
 namespace Tidemark.Blocks.Copy;
 
 /// <summary>Shared and exclusive holds of byte ranges, in order of arrival.</summary>
-/// <remarks>Thread-safe. <see cref="Break"/> gives the lock up for good: all who wait are let through at once.</remarks>
+/// <remarks>
+/// Thread-safe. <see cref="Break"/> gives the lock up for good: all who wait are let through at once.
+/// </remarks>
 public sealed class RangeLock
 {
     private readonly Lock _gate = new();
@@ -214,7 +216,8 @@ public sealed class RangeLock
 
         internal bool Overlaps(long offset, long length) => Offset < offset + length && offset < Offset + Length;
 
-        // Called under the owner's lock, on an entry in its list, so that the signal cannot come before it is asked for.
+        // Called under the owner's lock, on an entry in its list, so that the signal cannot come before it is asked
+        // for.
         internal Task Released(bool inline) => (_released ??= Signal.Create(inline)).Task;
 
         internal void SignalReleased() => _released?.TrySetResult();

@@ -6,7 +6,9 @@ namespace Tidemark.Blocks.Extents;
 /// An ordered list of <see cref="Extent"/>s without gaps between the first and the last. Appending merges a run with
 /// the one before it when their flags are equal, so that a list never holds two neighbours that say the same.
 /// </summary>
-/// <remarks>Not thread-safe. <see cref="Clear"/> keeps the storage, so a list can be used again without allocation.</remarks>
+/// <remarks>
+/// Not thread-safe. <see cref="Clear"/> keeps the storage, so a list can be used again without allocation.
+/// </remarks>
 public sealed class ExtentList : IReadOnlyList<Extent>
 {
     private readonly List<Extent> _extents = [];
@@ -26,7 +28,9 @@ public sealed class ExtentList : IReadOnlyList<Extent>
     /// <summary>Empties the list and keeps its storage.</summary>
     public void Clear() => _extents.Clear();
 
-    /// <summary>Appends a run, which must begin where the list ends; merges it with its neighbour if the flags match.</summary>
+    /// <summary>
+    /// Appends a run, which must begin where the list ends; merges it with its neighbour if the flags match.
+    /// </summary>
     /// <exception cref="ArgumentException">The run leaves a gap, overlaps, or has a length of zero or less.</exception>
     public void Append(long offset, long length, ExtentFlags flags)
     {
@@ -56,7 +60,9 @@ public sealed class ExtentList : IReadOnlyList<Extent>
     /// <summary>Appends an extent; see <see cref="Append(long, long, ExtentFlags)"/>.</summary>
     public void Append(Extent extent) => Append(extent.Offset, extent.Length, extent.Flags);
 
-    /// <summary>Removes what lies outside <c>[offset, offset + length)</c> and shortens the runs that cross its ends.</summary>
+    /// <summary>
+    /// Removes what lies outside <c>[offset, offset + length)</c> and shortens the runs that cross its ends.
+    /// </summary>
     public void Clip(long offset, long length)
     {
         var end = offset + length;

@@ -1,5 +1,5 @@
-// QEMU's image locking (block/file-posix.c, raw_apply_lock_bytes and raw_check_lock_bytes; the manual's "image locking"):
-// who opens an image says in byte locks of the file what he does with it, and what others must not do.
+// QEMU's image locking (block/file-posix.c, raw_apply_lock_bytes and raw_check_lock_bytes; the manual's "image
+// locking"): who opens an image says in byte locks of the file what he does with it, and what others must not do.
 //
 //   byte 100 + i   held while permission i is used        (i: 0 consistent read, 1 write, 2 write unchanged, 3 resize)
 //   byte 200 + i   held while permission i is not shared with others
@@ -29,8 +29,8 @@ internal static class ImageLock
     /// <param name="path">Its path, for messages.</param>
     /// <param name="used">What will be done with the image.</param>
     /// <param name="shared">What others may do with it.</param>
-    /// <exception cref="BlockException">Another one's use excludes this one (<see cref="BlockErrorKind.Locked"/>), in QEMU's words;
-    /// or the file system cannot lock.</exception>
+    /// <exception cref="BlockException">Another one's use excludes this one (<see cref="BlockErrorKind.Locked"/>), in
+    /// QEMU's words; or the file system cannot lock.</exception>
     internal static void Acquire(SafeFileHandle file, string path, ImagePermissions used, ImagePermissions shared)
     {
         for (var index = 0; index < PermissionCount; index++)

@@ -1,6 +1,8 @@
 namespace Tidemark.Blocks.Files;
 
-/// <summary>What somebody does with an image, or lets others do: QEMU's permissions (include/block/block-common.h).</summary>
+/// <summary>
+/// What somebody does with an image, or lets others do: QEMU's permissions (include/block/block-common.h).
+/// </summary>
 [Flags]
 public enum ImagePermissions
 {

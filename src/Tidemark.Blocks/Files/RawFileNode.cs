@@ -5,8 +5,8 @@ using Tidemark.Blocks.Nodes;
 
 namespace Tidemark.Blocks.Files;
 
-/// <summary>A file of the host as a node: QEMU's <c>file</c> driver. Holes are found by SEEK_DATA and SEEK_HOLE, made by
-/// fallocate.</summary>
+/// <summary>A file of the host as a node: QEMU's <c>file</c> driver. Holes are found by SEEK_DATA and SEEK_HOLE, made
+/// by fallocate.</summary>
 /// <remarks>I/O is one system call on the caller's thread, so a completed task comes back at once.</remarks>
 public sealed class RawFileNode : BlockNode
 {
@@ -42,17 +42,19 @@ public sealed class RawFileNode : BlockNode
     public override bool IsReadOnly { get; }
 
     /// <summary>Opens an existing file or block device with QEMU's image locks.</summary>
-    /// <exception cref="BlockException">It does not exist, may not be opened so, or is locked by somebody else.</exception>
+    /// <exception cref="BlockException">It does not exist, may not be opened so, or is locked by somebody
+    /// else.</exception>
     public static RawFileNode Open(string name, string path, bool readOnly) =>
         Open(name, path, new RawFileOptions { ReadOnly = readOnly });
 
     /// <summary>Opens an existing file or block device.</summary>
     /// <remarks>
-    /// A reader lets others read, but not write or resize (unless <see cref="RawFileOptions.ForceShare"/>): so a backing
-    /// file is shared by any number of readers, and a writer elsewhere is refused. A writer lets others neither read nor
-    /// write.
+    /// A reader lets others read, but not write or resize (unless <see cref="RawFileOptions.ForceShare"/>): so a
+    /// backing file is shared by any number of readers, and a writer elsewhere is refused. A writer lets
+    /// nobody else write, and lets those read who allow writing.
     /// </remarks>
-    /// <exception cref="BlockException">It does not exist, may not be opened so, or is locked by somebody else.</exception>
+    /// <exception cref="BlockException">It does not exist, may not be opened so, or is locked by somebody
+    /// else.</exception>
     public static RawFileNode Open(string name, string path, RawFileOptions options)
     {
         if (options is { ForceShare: true, ReadOnly: false })
@@ -89,7 +91,9 @@ public sealed class RawFileNode : BlockNode
         }
     }
 
-    /// <summary>Creates a file of the given size, all holes, readable by its owner only; refuses an existing one.</summary>
+    /// <summary>
+    /// Creates a file of the given size, all holes, readable by its owner only; refuses an existing one.
+    /// </summary>
     public static RawFileNode Create(string name, string path, long length)
     {
         try
@@ -150,7 +154,8 @@ public sealed class RawFileNode : BlockNode
                 if (count == 0)
                 {
                     throw new BlockException(
-                        BlockErrorKind.Io, $"'{Path}' ends at {offset}: it was cut while it was open (length {Length})");
+                        BlockErrorKind.Io,
+                        $"'{Path}' ends at {offset}: it was cut while it was open (length {Length})");
                 }
 
                 span = span[count..];
@@ -191,7 +196,8 @@ public sealed class RawFileNode : BlockNode
         {
             if ((flags & WriteFlags.NoFallback) != 0)
             {
-                throw new BlockException(BlockErrorKind.NotSupported, $"the file system of '{Path}' cannot zero a range");
+                throw new BlockException(
+                    BlockErrorKind.NotSupported, $"the file system of '{Path}' cannot zero a range");
             }
 
             WriteZeroBytes(offset, length);
@@ -272,11 +278,13 @@ public sealed class RawFileNode : BlockNode
     private static long MeasureLength(SafeFileHandle file, string path)
     {
         var length = LinuxFile.Seek(file, 0, LinuxFile.SeekEnd);
-        return length >= 0
-            ? length
-            : throw new BlockException(
-                BlockErrorKind.NotSupported,
-                $"could not open '{path}': it has no length ({Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())})");
+        if (length >= 0)
+        {
+            return length;
+        }
+
+        var why = Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError());
+        throw new BlockException(BlockErrorKind.NotSupported, $"could not open '{path}': it has no length ({why})");
     }
 
     private const int PunchHoleMode = LinuxFile.PunchHole | LinuxFile.KeepSize;
@@ -319,7 +327,8 @@ public sealed class RawFileNode : BlockNode
         var error = Marshal.GetLastPInvokeError();
         if (error == LinuxFile.ENOSPC)
         {
-            throw new BlockException(BlockErrorKind.NoSpace, $"no space left to zero {length} bytes at {offset} of '{Path}'");
+            throw new BlockException(
+                BlockErrorKind.NoSpace, $"no space left to zero {length} bytes at {offset} of '{Path}'");
         }
 
         if (error == LinuxFile.EOPNOTSUPP)

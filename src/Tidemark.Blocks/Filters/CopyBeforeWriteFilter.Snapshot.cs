@@ -6,10 +6,14 @@ namespace Tidemark.Blocks.Filters;
 // The readers' side.
 public sealed partial class CopyBeforeWriteFilter
 {
-    /// <summary>The longest piece that one registered read covers: a guest's write waits for no more than this.</summary>
+    /// <summary>
+    /// The longest piece that one registered read covers: a guest's write waits for no more than this.
+    /// </summary>
     internal const long MaximumFrozenRead = 1 << 20;
 
-    /// <summary>The longest piece whose block status is asked for at one time; a guest's write may have to wait for it.</summary>
+    /// <summary>
+    /// The longest piece whose block status is asked for at one time; a guest's write may have to wait for it.
+    /// </summary>
     internal const long MaximumFrozenStatus = 64 << 20;
 
     /// <summary>Reads the disk as it was at the point in time.</summary>
@@ -100,7 +104,8 @@ public sealed partial class CopyBeforeWriteFilter
         {
             throw new BlockException(
                 BlockErrorKind.Invalid,
-                $"{length} bytes at {offset} are not all in the snapshot that filter '{Name}' keeps of node '{File.Node.Name}'");
+                $"{length} bytes at {offset} are not all in the snapshot "
+                + $"that filter '{Name}' keeps of node '{File.Node.Name}'");
         }
     }
 }

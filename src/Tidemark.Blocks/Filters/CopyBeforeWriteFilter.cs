@@ -50,7 +50,8 @@ public sealed partial class CopyBeforeWriteFilter : FilterNode
     /// <param name="file">The disk.</param>
     /// <param name="target">Where old data is saved; as long as the disk.</param>
     /// <param name="options">Options; null for the defaults.</param>
-    /// <exception cref="BlockException">The target is read-only, shorter, or was a snapshot's overlay before.</exception>
+    /// <exception cref="BlockException">The target is read-only, shorter, or was a snapshot's overlay
+    /// before.</exception>
     public CopyBeforeWriteFilter(string name, BlockNode file, BlockNode target, CopyBeforeWriteOptions? options = null)
         : base(name, file)
     {
@@ -144,7 +145,8 @@ public sealed partial class CopyBeforeWriteFilter : FilterNode
     /// overlay was not saved cannot be read any more; what was saved can.
     /// </summary>
     public void Stop() => Break(new BlockException(
-        BlockErrorKind.SnapshotBroken, $"the snapshot of node '{File.Node.Name}' has ended: the filter '{Name}' was removed"));
+        BlockErrorKind.SnapshotBroken,
+        $"the snapshot of node '{File.Node.Name}' has ended: the filter '{Name}' was removed"));
 
     /// <inheritdoc/>
     public override async ValueTask DisposeAsync()
@@ -166,7 +168,11 @@ public sealed partial class CopyBeforeWriteFilter : FilterNode
     }
 
     private async ValueTask WriteAfterAsync(
-        ValueTask saving, long offset, ReadOnlyMemory<byte> source, WriteFlags flags, CancellationToken cancellationToken)
+        ValueTask saving,
+        long offset,
+        ReadOnlyMemory<byte> source,
+        WriteFlags flags,
+        CancellationToken cancellationToken)
     {
         await saving.ConfigureAwait(false);
         await File.Node.WriteAsync(offset, source, flags, cancellationToken).ConfigureAwait(false);
@@ -191,7 +197,8 @@ public sealed partial class CopyBeforeWriteFilter : FilterNode
     /// <inheritdoc/>
     protected override ValueTask ResizeCoreAsync(long length, CancellationToken cancellationToken) =>
         throw new BlockException(
-            BlockErrorKind.NotSupported, $"cannot resize node '{File.Node.Name}' while filter '{Name}' keeps a snapshot of it");
+            BlockErrorKind.NotSupported,
+            $"cannot resize node '{File.Node.Name}' while filter '{Name}' keeps a snapshot of it");
 
     // Returns when the range may be changed on the disk.
     private ValueTask SaveAsync(long offset, long length, CancellationToken cancellationToken)
@@ -243,7 +250,8 @@ public sealed partial class CopyBeforeWriteFilter : FilterNode
             return;
         }
 
-        var what = $"old data at {offset}+{length} of node '{File.Node.Name}' could not be saved on '{Target.Node.Name}'";
+        var what = $"old data at {offset}+{length} of node '{File.Node.Name}' "
+            + $"could not be saved on '{Target.Node.Name}'";
         if (_options.OnError == CopyBeforeWritePolicy.BreakGuestWrite)
         {
             var kind = cause is BlockException known ? known.Kind : BlockErrorKind.Io;

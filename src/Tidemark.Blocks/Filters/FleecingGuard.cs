@@ -29,7 +29,8 @@ internal sealed class FleecingGuard
     private readonly RangeLock _ranges;
 
     /// <summary>Begins to guard a target.</summary>
-    /// <exception cref="BlockException">It was guarded before: its saved clusters are another point in time's.</exception>
+    /// <exception cref="BlockException">It was guarded before: its saved clusters are another point in
+    /// time's.</exception>
     internal FleecingGuard(BlockCopy copy, BlockNode target, bool inlineContinuations)
     {
         if (target.FleecingGuard is not null)
@@ -72,7 +73,8 @@ internal sealed class FleecingGuard
             using (await _ranges.EnterSharedAsync(offset, length, cancellationToken).ConfigureAwait(false))
             {
                 RequireFrozen(offset, length);
-                await node.GetBlockStatusUnguardedAsync(offset, length, extents, cancellationToken).ConfigureAwait(false);
+                await node.GetBlockStatusUnguardedAsync(offset, length, extents, cancellationToken)
+                    .ConfigureAwait(false);
                 RequireFrozen(offset, length);
             }
         }

@@ -26,8 +26,8 @@ public sealed class SnapshotAccessNode : BlockNode
     public CopyBeforeWriteFilter Filter { get; }
 
     /// <summary>
-    /// Whether the reader may discard what it no longer wants. False makes the node read-only, so that a writable export
-    /// of it is refused.
+    /// Whether the reader may discard what it no longer wants. False makes the node read-only, so that a writable
+    /// export of it is refused.
     /// </summary>
     public bool TakesDiscards { get; init; } = true;
 
@@ -76,5 +76,7 @@ public sealed class SnapshotAccessNode : BlockNode
         Filter.GetSnapshotStatusAsync(offset, length, extents, cancellationToken);
 
     private BlockException NotWritable() =>
-        new(BlockErrorKind.NotSupported, $"snapshot-access node '{Name}' cannot be written: a snapshot does not change");
+        new(
+            BlockErrorKind.NotSupported,
+            $"snapshot-access node '{Name}' cannot be written: a snapshot does not change");
 }

@@ -101,9 +101,13 @@ public sealed class BlockBackend : IDisposable
             static (node, s, token) => node.GetBlockStatusAsync(s.Offset, s.Length, s.Extents, token),
             cancellationToken);
 
-    /// <summary>Runs one operation on the node as one request: no drained section begins while it is under way.</summary>
+    /// <summary>
+    /// Runs one operation on the node as one request: no drained section begins while it is under way.
+    /// </summary>
     public async ValueTask RunAsync<TState>(
-        TState state, Func<BlockNode, TState, CancellationToken, ValueTask> operation, CancellationToken cancellationToken)
+        TState state,
+        Func<BlockNode, TState, CancellationToken, ValueTask> operation,
+        CancellationToken cancellationToken)
     {
         await _gate.EnterAsync(cancellationToken).ConfigureAwait(false);
         try

@@ -73,7 +73,8 @@ public sealed class BlockGraph : IAsyncDisposable
             {
                 throw new BlockException(
                     BlockErrorKind.Busy,
-                    $"Node '{name}' is busy: node is used as {parent.Role.ToString().ToLowerInvariant()} of {parent.Description}");
+                    $"Node '{name}' is busy: node is used as {parent.Role.ToString().ToLowerInvariant()} "
+                    + $"of {parent.Description}");
             }
 
             _nodes.Remove(name);
@@ -88,7 +89,9 @@ public sealed class BlockGraph : IAsyncDisposable
     /// <param name="description">Who uses it, for messages: <c>export 'vda'</c>.</param>
     public BlockBackend CreateBackend(BlockNode node, string description) => new(_drain, node, description);
 
-    /// <summary>Begins a drained section: waits until no request is under way and holds new ones back until disposal.</summary>
+    /// <summary>
+    /// Begins a drained section: waits until no request is under way and holds new ones back until disposal.
+    /// </summary>
     public async ValueTask<DrainedSection> DrainAsync(CancellationToken cancellationToken = default)
     {
         await _oneDrain.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -170,7 +173,9 @@ public sealed class BlockGraph : IAsyncDisposable
         _oneDrain.Dispose();
     }
 
-    /// <summary>Enters as a request that comes from no backend, a job's step; a drained section holds it back.</summary>
+    /// <summary>
+    /// Enters as a request that comes from no backend, a job's step; a drained section holds it back.
+    /// </summary>
     internal ValueTask EnterRequestAsync(CancellationToken cancellationToken) => _drain.EnterAsync(cancellationToken);
 
     internal void ExitRequest() => _drain.Exit();

@@ -1,6 +1,8 @@
 namespace Tidemark.Blocks.Graph;
 
-/// <summary>While it lives, no request of any root of the graph is under way. Disposal lets requests in again.</summary>
+/// <summary>
+/// While it lives, no request of any root of the graph is under way. Disposal lets requests in again.
+/// </summary>
 public sealed class DrainedSection : IDisposable
 {
     private BlockGraph? _graph;

@@ -13,7 +13,9 @@
 
 namespace Tidemark.Blocks.Graph;
 
-/// <summary>An ordered list of <see cref="GraphAction"/>s that take effect at one instant, all of them or none.</summary>
+/// <summary>
+/// An ordered list of <see cref="GraphAction"/>s that take effect at one instant, all of them or none.
+/// </summary>
 public sealed class GraphTransaction
 {
     private readonly BlockGraph _graph;

@@ -48,7 +48,9 @@ public sealed class BlockChild : IDisposable
         _node = node;
     }
 
-    /// <summary>Detaches the edge. The child itself is not disposed: nodes belong to their graph or their opener.</summary>
+    /// <summary>
+    /// Detaches the edge. The child itself is not disposed: nodes belong to their graph or their opener.
+    /// </summary>
     public void Dispose()
     {
         if (!_detached)

@@ -33,7 +33,9 @@ public enum BlockErrorKind
     /// <summary>Bytes that were read contradict the format.</summary>
     Corrupt,
 
-    /// <summary>The point in time was lost: old data could not be saved before a write, or the copier has ended.</summary>
+    /// <summary>
+    /// The point in time was lost: old data could not be saved before a write, or the copier has ended.
+    /// </summary>
     SnapshotBroken,
 
     /// <summary>An argument makes no sense here.</summary>

@@ -1,11 +1,14 @@
 namespace Tidemark.Blocks.Nodes;
 
-/// <summary>The one exception of the block layer: a kind to switch on and a message that says what, where and why.</summary>
+/// <summary>
+/// The one exception of the block layer: a kind to switch on and a message that says what, where and why.
+/// </summary>
 public class BlockException : Exception
 {
     /// <summary>Creates an error.</summary>
     /// <param name="kind">Why it failed.</param>
-    /// <param name="message">What was wrong, where (node, path, offset, value), and what to do if that is known.</param>
+    /// <param name="message">What was wrong, where (node, path, offset, value), and what to do if that is
+    /// known.</param>
     /// <param name="innerException">The cause, if another exception was.</param>
     public BlockException(BlockErrorKind kind, string message, Exception? innerException = null)
         : base(message, innerException) => Kind = kind;

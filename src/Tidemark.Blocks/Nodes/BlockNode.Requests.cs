@@ -7,8 +7,11 @@ namespace Tidemark.Blocks.Nodes;
 // The checked entry points and the bare cores behind them.
 public abstract partial class BlockNode
 {
-    /// <summary>Reads <paramref name="target"/>.Length bytes at <paramref name="offset"/> into the caller's memory.</summary>
-    /// <exception cref="BlockException">Out of range, or the storage failed; the buffer's content is then undefined.</exception>
+    /// <summary>
+    /// Reads <paramref name="target"/>.Length bytes at <paramref name="offset"/> into the caller's memory.
+    /// </summary>
+    /// <exception cref="BlockException">Out of range, or the storage failed; the buffer's content is then
+    /// undefined.</exception>
     public ValueTask ReadAsync(long offset, Memory<byte> target, CancellationToken cancellationToken = default)
     {
         CheckRange(offset, target.Length, "read");
@@ -22,8 +25,11 @@ public abstract partial class BlockNode
             : ReadCoreAsync(offset, target, cancellationToken);
     }
 
-    /// <summary>Writes the bytes at <paramref name="offset"/>. Durable after a later flush, or at once with FUA.</summary>
-    /// <exception cref="BlockException">Out of range, read-only, or the storage failed; some bytes may be changed.</exception>
+    /// <summary>
+    /// Writes the bytes at <paramref name="offset"/>. Durable after a later flush, or at once with FUA.
+    /// </summary>
+    /// <exception cref="BlockException">Out of range, read-only, or the storage failed; some bytes may be
+    /// changed.</exception>
     public ValueTask WriteAsync(
         long offset,
         ReadOnlyMemory<byte> source,
@@ -49,7 +55,8 @@ public abstract partial class BlockNode
     }
 
     /// <summary>Makes a range read as zero, without the bytes being sent.</summary>
-    /// <exception cref="BlockException">As <see cref="WriteAsync"/>; also not supported with <see cref="WriteFlags.NoFallback"/>.</exception>
+    /// <exception cref="BlockException">As <see cref="WriteAsync"/>; also not supported with
+    /// <see cref="WriteFlags.NoFallback"/>.</exception>
     public ValueTask WriteZeroesAsync(
         long offset,
         long length,
@@ -74,7 +81,9 @@ public abstract partial class BlockNode
         }
     }
 
-    /// <summary>Says that a range's content is no longer wanted; what a read then returns is undefined. A hint.</summary>
+    /// <summary>
+    /// Says that a range's content is no longer wanted; what a read then returns is undefined. A hint.
+    /// </summary>
     public ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default)
     {
         CheckRange(offset, length, "discard");
@@ -99,9 +108,11 @@ public abstract partial class BlockNode
     public ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
         IsReadOnly ? default : FlushCoreAsync(cancellationToken);
 
-    /// <summary>Changes the disk's size. New bytes read as zero; bytes past a smaller size are gone. For the format above a
-    /// file, which grows it as it allocates; a disk with bitmaps or parents of its own is resized in a drained section.</summary>
-    /// <exception cref="BlockException">Read-only, the storage failed or is full, or the driver cannot resize.</exception>
+    /// <summary>Changes the disk's size. New bytes read as zero; bytes past a smaller size are gone. For the format
+    /// above a file, which grows it as it allocates; a disk with bitmaps or parents of its own is resized in a drained
+    /// section.</summary>
+    /// <exception cref="BlockException">Read-only, the storage failed or is full, or the driver cannot
+    /// resize.</exception>
     public ValueTask ResizeAsync(long length, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
@@ -222,7 +233,8 @@ public abstract partial class BlockNode
         {
             throw new BlockException(
                 BlockErrorKind.OutOfRange,
-                $"cannot {operation} {length} bytes at offset {offset} of node '{Name}': it needs multiples of {alignment}");
+                $"cannot {operation} {length} bytes at offset {offset} of node '{Name}': "
+                + $"it needs multiples of {alignment}");
         }
     }
 

@@ -13,8 +13,8 @@ namespace Tidemark.Blocks.Nodes;
 /// not, because a failed write may have changed bytes.</para>
 /// <para>Buffers are lent until the returned task completes; completion means that nobody touches the memory any more.
 /// A read fills the whole buffer or fails. Requests may overlap in time and complete in any order; overlapping writes
-/// that are under way together leave either one's bytes. A core may use the calling thread for the length of one system call:
-/// parallelism is the caller's, who brings threads.</para>
+/// that are under way together leave either one's bytes. A core may use the calling thread for the length of one
+/// system call: parallelism is the caller's, who brings threads.</para>
 /// <para>Thread-safe, but for disposal, which must come after all requests have completed.</para>
 /// </remarks>
 public abstract partial class BlockNode : IAsyncDisposable
@@ -34,7 +34,9 @@ public abstract partial class BlockNode : IAsyncDisposable
     /// <summary>The node's name, unique in its graph.</summary>
     public string Name { get; }
 
-    /// <summary>The driver's name as QEMU has it: <c>file</c>, <c>raw</c>, <c>qcow2</c>, <c>nbd</c>, <c>copy-before-write</c>.</summary>
+    /// <summary>
+    /// The driver's name as QEMU has it: <c>file</c>, <c>raw</c>, <c>qcow2</c>, <c>nbd</c>, <c>copy-before-write</c>.
+    /// </summary>
     public abstract string Driver { get; }
 
     /// <summary>The size of the disk in bytes. It changes only inside a drained section.</summary>
@@ -91,11 +93,15 @@ public abstract partial class BlockNode : IAsyncDisposable
         return false;
     }
 
-    /// <summary>Removes a persistent bitmap from the image itself; does nothing when the image does not hold it.</summary>
-    public virtual ValueTask RemoveStoredBitmapAsync(string bitmapName, CancellationToken cancellationToken = default) =>
-        default;
+    /// <summary>
+    /// Removes a persistent bitmap from the image itself; does nothing when the image does not hold it.
+    /// </summary>
+    public virtual ValueTask RemoveStoredBitmapAsync(
+        string bitmapName, CancellationToken cancellationToken = default) => default;
 
-    /// <summary>Flushes, stores what must outlive the node, releases what it holds. Children are not disposed.</summary>
+    /// <summary>
+    /// Flushes, stores what must outlive the node, releases what it holds. Children are not disposed.
+    /// </summary>
     public abstract ValueTask DisposeAsync();
 
     /// <inheritdoc/>

@@ -18,7 +18,8 @@ public sealed class RawNode : BlockNode
     /// <param name="offset">Where the disk begins in the file, in bytes.</param>
     /// <param name="size">How long the disk is; null for the rest of the file.</param>
     /// <param name="readOnly">Whether writes are refused although the file takes them.</param>
-    /// <exception cref="BlockException">The part lies outside the file, or does not begin where the file can be written.</exception>
+    /// <exception cref="BlockException">The part lies outside the file, or does not begin where the file can be
+    /// written.</exception>
     public RawNode(string name, BlockNode file, long offset = 0, long? size = null, bool readOnly = false)
         : base(name)
     {
@@ -36,7 +37,8 @@ public sealed class RawNode : BlockNode
         {
             throw new BlockException(
                 BlockErrorKind.Invalid,
-                $"offset {_offset} of node '{name}' is no multiple of the {file.Limits.RequestAlignment} that '{file.Name}' needs");
+                $"offset {_offset} of node '{name}' is no multiple of the {file.Limits.RequestAlignment} "
+                + $"that '{file.Name}' needs");
         }
 
         File = new BlockChild(this, ChildRole.File, file, $"node '{name}'");

@@ -73,7 +73,9 @@ public sealed class BitmapActionTests : IAsyncDisposable
         await FailsAsync(
             Busy, new BitmapRemoveAction(_graph, "a", "x"), new BitmapClearAction(_graph, "a", "x"));
         await FailsAsync(
-            "Bitmap already exists: x", new BitmapRemoveAction(_graph, "a", "x"), new BitmapAddAction(_graph, "a", "x"));
+            "Bitmap already exists: x",
+            new BitmapRemoveAction(_graph, "a", "x"),
+            new BitmapAddAction(_graph, "a", "x"));
         await RunAsync(new BitmapRemoveAction(_graph, "a", "x"));
         Assert.Empty(_a.Bitmaps);
     }

@@ -85,7 +85,8 @@ public sealed class ImageLockTests : IDisposable
             BlockErrorKind.NotFound,
             Assert.Throws<BlockException>(() => RawFileNode.Open("a", _path + "x", readOnly: true)).Kind);
         Assert.Contains(
-            "directory", Assert.Throws<BlockException>(() => RawFileNode.Open("a", _directory.Path, readOnly: true)).Message);
+            "directory",
+            Assert.Throws<BlockException>(() => RawFileNode.Open("a", _directory.Path, readOnly: true)).Message);
     }
 
     [Fact]
@@ -126,7 +127,8 @@ public sealed class ImageLockTests : IDisposable
     [InlineData("raw", false)]
     [InlineData("qcow2", false)]
     [InlineData("qcow2", true)]
-    public async Task We_are_kept_out_by_a_qemu_that_writes_and_let_in_beside_one_that_reads(string format, bool readOnly)
+    public async Task We_are_kept_out_by_a_qemu_that_writes_and_let_in_beside_one_that_reads(
+        string format, bool readOnly)
     {
         var missing = Tool.Missing("qemu-img", "qemu-storage-daemon");
         Assert.SkipWhen(missing is not null, missing ?? "");
@@ -142,7 +144,8 @@ public sealed class ImageLockTests : IDisposable
         else
         {
             Assert.Throws<BlockException>(() => RawFileNode.Open("b", path, readOnly: true));
-            await using var beside = RawFileNode.Open("b", path, new RawFileOptions { ReadOnly = true, ForceShare = true });
+            var options = new RawFileOptions { ReadOnly = true, ForceShare = true };
+            await using var beside = RawFileNode.Open("b", path, options);
         }
 
         await daemon.DisposeAsync();
@@ -157,11 +160,12 @@ public sealed class ImageLockTests : IDisposable
         {
             // The pid file is written when everything on the command line is set up.
             var pidFile = directory.File("pid");
-            var mode = readOnly ? "on" : "off";
+            var (mode, writable) = readOnly ? ("on", "off") : ("off", "on");
+            var export = $"type=vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path={directory.File("s")}";
             var process = System.Diagnostics.Process.Start("qemu-storage-daemon", [
                 "--blockdev", $"driver=file,node-name=f,filename={path},read-only={mode}",
                 "--blockdev", $"driver={format},node-name=d,file=f,read-only={mode}",
-                "--export", $"type=vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path={directory.File("s")},writable={(readOnly ? "off" : "on")}",
+                "--export", $"{export},writable={writable}",
                 "--pidfile", pidFile]);
             for (var turn = 0; !File.Exists(pidFile); turn++)
             {

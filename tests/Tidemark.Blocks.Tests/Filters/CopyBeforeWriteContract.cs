@@ -4,7 +4,9 @@ using Tidemark.Testing;
 
 namespace Tidemark.Blocks.Tests.Filters;
 
-/// <summary>To the guest the filter is a disk like any other, and the snapshot keeps the first bytes all the while.</summary>
+/// <summary>
+/// To the guest the filter is a disk like any other, and the snapshot keeps the first bytes all the while.
+/// </summary>
 public sealed class CopyBeforeWriteContract : NodeContract
 {
     private byte[] _frozen = [];

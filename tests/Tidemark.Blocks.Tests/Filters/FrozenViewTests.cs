@@ -2,7 +2,9 @@ using Tidemark.Testing;
 
 namespace Tidemark.Blocks.Tests.Filters;
 
-/// <summary>The frozen view under random interleavings. A failure names the seed, which plays the same run again.</summary>
+/// <summary>
+/// The frozen view under random interleavings. A failure names the seed, which plays the same run again.
+/// </summary>
 public sealed class FrozenViewTests
 {
     private const int FewInterleavings = 1_000;

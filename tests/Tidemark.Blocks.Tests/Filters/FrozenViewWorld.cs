@@ -64,12 +64,15 @@ internal sealed class FrozenViewWorld : IAsyncDisposable
         var failing = _random.Next(3) == 0;
         _world.FailurePercent = failing ? 15 : 0;
         _timesOut = _random.Next(4) == 0;
-        _disk = new SteppedNode("disk", _world, [.. _frozen], failsReads: failing && _random.Next(3) == 0, failsWrites: false);
+        var failsReads = failing && _random.Next(3) == 0;
+        _disk = new SteppedNode("disk", _world, [.. _frozen], failsReads, failsWrites: false);
         var file = new SteppedNode("scratch-file", _world, new byte[length], failsReads: false, failsWrites: true);
         _scratch = shape == FrozenViewShape.Overlay ? new SteppedOverlay("scratch", file, _disk) : file;
         _filter = new CopyBeforeWriteFilter("filter", _disk, _scratch, new CopyBeforeWriteOptions
         {
-            OnError = _random.Next(3) == 0 ? CopyBeforeWritePolicy.BreakGuestWrite : CopyBeforeWritePolicy.BreakSnapshot,
+            OnError = _random.Next(3) == 0
+                ? CopyBeforeWritePolicy.BreakGuestWrite
+                : CopyBeforeWritePolicy.BreakSnapshot,
             Timeout = _timesOut ? TimeSpan.FromSeconds(1) : null,
             Access = shape == FrozenViewShape.SnapshotAccess && _random.Next(6) == 0 ? MakeAccess(length) : null,
             Copy = new BlockCopyOptions
@@ -331,8 +334,9 @@ internal sealed class FrozenViewWorld : IAsyncDisposable
                 "a block status does not cover what was asked for");
             foreach (var extent in extents)
             {
+                var bytes = _frozen.AsSpan((int)extent.Offset, (int)extent.Length);
                 Require(
-                    !extent.IsZero || !_frozen.AsSpan((int)extent.Offset, (int)extent.Length).ContainsAnyExcept((byte)0),
+                    !extent.IsZero || !bytes.ContainsAnyExcept((byte)0),
                     $"{extent} is called zero, and was not at t0");
             }
 
@@ -342,7 +346,8 @@ internal sealed class FrozenViewWorld : IAsyncDisposable
         var at = reader.Target.AsSpan().CommonPrefixLength(expected);
         Require(
             at == expected.Length,
-            $"a read of {expected.Length} bytes at {reader.Offset} of the view differs from t0 at {reader.Offset + at}");
+            $"a read of {expected.Length} bytes at {reader.Offset} of the view "
+            + $"differs from t0 at {reader.Offset + at}");
     }
 
     private void CheckDisk()

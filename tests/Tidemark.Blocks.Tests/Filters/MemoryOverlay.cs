@@ -3,7 +3,9 @@ using Tidemark.Blocks.Nodes;
 
 namespace Tidemark.Blocks.Tests.Filters;
 
-/// <summary>An overlay in memory: clusters that were written are its own, all others are read from the backing node.</summary>
+/// <summary>
+/// An overlay in memory: clusters that were written are its own, all others are read from the backing node.
+/// </summary>
 internal sealed class MemoryOverlay : BlockNode
 {
     private const int ClusterSize = 4096;
