@@ -73,6 +73,6 @@ public sealed class RestoreTests
         await using var scene = await Scene.CreateAsync(HypervisorKind.QemuStorageDaemon, diskCount: 1);
         var again = await scene.Tidemark.RunAsync("init", "--repo", scene.Tidemark.Repository);
         Assert.NotEqual(0, again.ExitCode);
-        Assert.Contains("exists", again.Error);
+        Assert.Contains("there is a repository", again.Error);
     }
 }
