@@ -4,8 +4,10 @@ using Tidemark.Cli.Terminal;
 
 namespace Tidemark.Cli;
 
-/// <summary>The program without its process: arguments in, exit code out, everything else through the console.</summary>
-/// <remarks>Exit codes: see <see cref="ExitCode"/>. Results go to standard output, all else to standard error.</remarks>
+/// <summary>The program without its process: arguments in, exit
+/// code out, everything else through the console.</summary>
+/// <remarks>Exit codes: see <see cref="ExitCode"/>. Results go to
+/// standard output, all else to standard error.</remarks>
 internal static class Application
 {
     /// <summary>Runs one command line. Never throws: a failure is a line on standard error and an exit code.</summary>

@@ -9,7 +9,8 @@ namespace Tidemark.Cli;
 /// <summary>Turns a failure into the one line that a user reads.</summary>
 internal static class ErrorText
 {
-    /// <summary>One line: what, where, what to do. An exception that nobody foresaw is named as the defect that it is.</summary>
+    /// <summary>One line: what, where, what to do. An exception that
+    /// nobody foresaw is named as the defect that it is.</summary>
     public static string Describe(Exception exception) => OneLine(exception switch
     {
         AggregateException { InnerExceptions.Count: 1 } aggregate => Describe(aggregate.InnerExceptions[0]),
@@ -23,5 +24,6 @@ internal static class ErrorText
     });
 
     private static string OneLine(string text) =>
-        string.Join("; ", text.Split(['\n', '\r'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+        string.Join("; ", text.Split(
+            ['\n', '\r'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 }

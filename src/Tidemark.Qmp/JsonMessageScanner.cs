@@ -155,7 +155,8 @@ internal sealed class JsonMessageScanner
                 if (++_depth > QmpLimits.MaximumNesting)
                 {
                     throw new QmpException(
-                        QmpException.ProtocolError, $"a message is nested deeper than {QmpLimits.MaximumNesting} levels");
+                        QmpException.ProtocolError,
+                        $"a message is nested deeper than {QmpLimits.MaximumNesting} levels");
                 }
 
                 return false;

@@ -6,9 +6,9 @@ namespace Tidemark.Qmp;
 
 // One connection to a monitor. Three parts share it:
 //
-//   callers        take a number, note themselves in the table of pending commands, and write their message under a lock
+//   callers        take a number, note themselves in the table of pending commands, and write under a lock
 //   RunReadAsync   reads messages until the stream ends; a reply goes to the caller with its number, an event to every
-//                  subscription. Nothing here waits for a caller, so events that come before a reply are delivered first
+//                  subscription. Nothing here waits for a caller, so events before a reply are delivered first
 //   CloseAsync     ends it, once, with the first error; everything pending then fails with that error
 //
 // A caller that stops waiting does not take its command back: the hypervisor still carries it out, and its reply is
@@ -116,8 +116,10 @@ public sealed class QmpConnection : IMonitor
             {
                 throw new QmpException(
                     QmpException.MonitorClosed,
-                    $"the monitor at {name} does not greet within {timeout.TotalSeconds} s: another client is connected, "
-                    + "or its process hangs. A monitor serves one client at a time; close the other one or use a second monitor",
+                    $"the monitor at {name} does not greet within {timeout.TotalSeconds} s: another client is "
+                    + "connected, "
+                    + "or its process hangs. A monitor serves one client at a time; close the other one or use a "
+                    + "second monitor",
                     innerException: exception);
             }
 

@@ -42,7 +42,8 @@ internal sealed class BenchDisk(string folder, long length)
         await Programs.RunAsync("qemu-img", "convert", "-O", "qcow2", Raw, Qcow2);
     }
 
-    /// <summary>Writes new data into a share of the clusters that hold data: through an export, and into files.</summary>
+    /// <summary>Writes new data into a share of the clusters that
+    /// hold data: through an export, and into files.</summary>
     /// <param name="share">For example 0.01.</param>
     /// <param name="seed">Which clusters, and with what.</param>
     /// <param name="exports">The NBD sockets whose export <c>vda</c> gets the writes.</param>

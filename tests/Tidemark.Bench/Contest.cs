@@ -40,7 +40,8 @@ internal sealed class Contest(string name, string unit, long bytes)
                 var own = await contestant.Run();
                 var seconds = clock.Elapsed.TotalSeconds;
                 var used = ProcessorTime.Of(contestant.Daemons) - before;
-                Console.Error.WriteLine($"  {name}: {contestant.Who}: {own ?? seconds:0.###} {unit}, cpu {used:0.00} s");
+                Console.Error.WriteLine(
+                    $"  {name}: {contestant.Who}: {own ?? seconds:0.###} {unit}, cpu {used:0.00} s");
                 if (repetition > 0)
                 {
                     figures[contestant.Who].Add(own ?? seconds);

@@ -7,9 +7,11 @@ internal static class Program
 {
     private static async Task<int> Main(string[] arguments)
     {
-        if (Tool.Missing("qemu-img", "qemu-storage-daemon", "qemu-nbd", "nbdcopy", "nbdkit", "fio", "restic") is { } why)
+        if (Tool.Missing(
+            "qemu-img", "qemu-storage-daemon", "qemu-nbd", "nbdcopy", "nbdkit", "fio", "restic") is { } why)
         {
-            await Console.Error.WriteLineAsync($"bench: {why} (./test installs the peers, as root on a machine with apt)");
+            await Console.Error.WriteLineAsync(
+                $"bench: {why} (./test installs the peers, as root on a machine with apt)");
             return 1;
         }
 

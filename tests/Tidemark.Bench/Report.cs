@@ -12,7 +12,8 @@ internal static class Report
 
     public static void PrintHead(BenchOptions options)
     {
-        Console.WriteLine($"disk of {options.DiskLength >> 20} MiB, half of it data; {options.Repetitions} repetitions; "
+        Console.WriteLine(
+            $"disk of {options.DiskLength >> 20} MiB, half of it data; {options.Repetitions} repetitions; "
             + Machine());
         Console.WriteLine();
         Console.WriteLine("| contest | who | median | min..max | MB/s | cpu s | ours / peer |");

@@ -2,8 +2,9 @@ using Tidemark.Testing;
 
 namespace Tidemark.Cli.Tests;
 
-// The script `./tidemark` in a tree of the test's own, with a `dotnet` that notes each build and "builds" a program that
-// prints its arguments. What is judged is when the script builds, and that nothing but the program speaks on its outputs.
+// The script `./tidemark` in a tree of the test's own, with a `dotnet` that notes each build and "builds" a program
+// that prints its arguments. What is judged is when the script builds, and that nothing but the program speaks on its
+// outputs.
 
 /// <summary>The script that starts the program.</summary>
 public sealed class LauncherTests : IDisposable
@@ -19,7 +20,8 @@ public sealed class LauncherTests : IDisposable
         Directory.CreateDirectory(_directory.File("tree/src/Tidemark.Cli"));
         Directory.CreateDirectory(_directory.File("sdk"));
         File.Copy(Path.Combine(RepositoryRoot.Path, "tidemark"), _script);
-        foreach (var name in new[] { "Directory.Build.props", "Directory.Packages.props", "global.json", "src/Tidemark.Cli/A.cs" })
+        foreach (var name in new[] { "Directory.Build.props", "Directory.Packages.props", "global.json",
+            "src/Tidemark.Cli/A.cs" })
         {
             File.WriteAllText(_directory.File($"tree/{name}"), "");
         }
@@ -59,7 +61,8 @@ public sealed class LauncherTests : IDisposable
         await StartAsync(_script);
         File.Delete(_directory.File("tree/src/Tidemark.Cli/B.cs"));
         await StartAsync(_script);
-        File.SetLastWriteTimeUtc(_directory.File("tree/global.json"), new DateTime(2001, 1, 1, 0, 0, 0, DateTimeKind.Utc));
+        File.SetLastWriteTimeUtc(
+            _directory.File("tree/global.json"), new DateTime(2001, 1, 1, 0, 0, 0, DateTimeKind.Utc));
         await StartAsync(_script);
         await StartAsync(_script);
 
@@ -145,7 +148,8 @@ public sealed class LauncherTests : IDisposable
     private async Task<ToolResult> StartAsync(string script, params string[] arguments)
     {
         Directory.CreateDirectory(_directory.File("tools"));
-        foreach (var tool in new[] { "bash", "sh", "find", "readlink", "dirname", "mktemp", "touch", "mv", "rm", "cat", "mkdir",
+        foreach (var tool in new[] { "bash", "sh", "find", "readlink", "dirname", "mktemp", "touch", "mv", "rm", "cat",
+            "mkdir",
             "flock", "chmod" })
         {
             if (Tool.Find(tool) is { } found && !File.Exists(_directory.File($"tools/{tool}")))

@@ -9,7 +9,8 @@ internal static class RepositoryRoot
     /// <summary>The program, built in the same configuration as these tests.</summary>
     public static string Program { get; } = System.IO.Path.GetFullPath(
         System.IO.Path.Combine(
-            AppContext.BaseDirectory, "../../Tidemark.Cli", System.IO.Path.GetFileName(AppContext.BaseDirectory.TrimEnd('/')),
+            AppContext.BaseDirectory, "../../Tidemark.Cli",
+            System.IO.Path.GetFileName(AppContext.BaseDirectory.TrimEnd('/')),
             "tidemark"));
 
     private static string Find()

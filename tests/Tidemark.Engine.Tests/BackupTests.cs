@@ -255,7 +255,8 @@ public sealed class BackupTests
     }
 
     [Fact]
-    public async Task A_guest_that_writes_all_the_time_is_in_one_instant_of_two_disks() => await TestSeed.RunAsync(async random =>
+    public async Task A_guest_that_writes_all_the_time_is_in_one_instant_of_two_disks() =>
+        await TestSeed.RunAsync(async random =>
     {
         await using var scene = await EngineScene.StartAsync();
         await scene.StartServerAsync();
@@ -288,7 +289,8 @@ public sealed class BackupTests
         Assert.Null(await scene.ConcludeAsync("ja"));
         await stop.CancelAsync();
         await writing;
-        while ((await scene.DoAsync("query-jobs")).EnumerateArray().Any(job => job.GetProperty("status").GetString() != "concluded"))
+        while ((await scene.DoAsync("query-jobs")).EnumerateArray().Any(
+            job => job.GetProperty("status").GetString() != "concluded"))
         {
             await Task.Delay(TimeSpan.FromMilliseconds(5));
         }

@@ -12,7 +12,8 @@ public sealed class PersistenceTests
         await scene.AddImageAsync("disk");
         await scene.DoAsync("block-dirty-bitmap-add", "{'node':'disk','name':'on','persistent':true}");
         await scene.DoAsync(
-            "block-dirty-bitmap-add", "{'node':'disk','name':'off','persistent':true,'disabled':true,'granularity':32768}");
+            "block-dirty-bitmap-add",
+            "{'node':'disk','name':'off','persistent':true,'disabled':true,'granularity':32768}");
         await scene.DoAsync("block-dirty-bitmap-add", "{'node':'disk','name':'gone'}");
         await WriteAsync(scene, 9);
         var content = await scene.ReadNodeAsync("disk");
@@ -51,7 +52,8 @@ public sealed class PersistenceTests
         foreach (var (command, arguments) in ((string, string)[])[
             ("block-dirty-bitmap-enable", "{'node':'crashed','name':'b'}"),
             ("block-dirty-bitmap-clear", "{'node':'crashed','name':'b'}"),
-            ("blockdev-backup", "{'job-id':'j','device':'crashed','target':'target','sync':'incremental','bitmap':'b'}")])
+            ("blockdev-backup",
+                "{'job-id':'j','device':'crashed','target':'target','sync':'incremental','bitmap':'b'}")])
         {
             Assert.Equal("Bitmap 'b' is inconsistent and cannot be used", await scene.RefusedAsync(command, arguments));
         }
@@ -88,7 +90,8 @@ public sealed class PersistenceTests
         await scene.CreateAsync("{'driver':'file','filename':'DIR/top','size':0}");
         await scene.DoAsync("blockdev-add", "{'driver':'file','node-name':'f','filename':'DIR/top'}");
         await scene.CreateAsync(
-            $"{{'driver':'qcow2','file':'f','size':{EngineScene.DiskLength},'backing-file':'base','backing-fmt':'qcow2'}}");
+            $"{{'driver':'qcow2','file':'f','size':{EngineScene.DiskLength},"
+            + "'backing-file':'base','backing-fmt':'qcow2'}");
         await scene.DoAsync("blockdev-add", "{'driver':'qcow2','node-name':'top','file':'f'}");
         Assert.Equal(content, await scene.ReadNodeAsync("top"));
         Assert.Equal(scene.File("base"), (await scene.NodeAsync("top")).GetProperty("backing_file").GetString());
@@ -114,7 +117,8 @@ public sealed class PersistenceTests
         Assert.Equal("force-share=on can only be used with read-only images", await scene.RefusedAsync(
             "blockdev-add", "{'driver':'file','node-name':'again','filename':'DIR/disk','force-share':true}"));
         await scene.DoAsync(
-            "blockdev-add", "{'driver':'file','node-name':'look','filename':'DIR/disk','read-only':true,'force-share':true}");
+            "blockdev-add",
+            "{'driver':'file','node-name':'look','filename':'DIR/disk','read-only':true,'force-share':true}");
     }
 
     [Fact]

@@ -6,8 +6,8 @@ using Xunit;
 namespace Tidemark.Interop.Tests;
 
 /// <summary>
-/// The promise itself: two disks of a guest that writes without pause, five points of alternating mode, each of them one
-/// instant of both disks together, all but the first incremental, and nothing left behind after any.
+/// The promise itself: two disks of a guest that writes without pause, five points of alternating mode, each of them
+/// one instant of both disks together, all but the first incremental, and nothing left behind after any.
 /// </summary>
 [Trait("Category", "Interop")]
 [Trait("Category", "Long")]

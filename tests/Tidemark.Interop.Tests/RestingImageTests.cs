@@ -5,7 +5,8 @@ using Xunit;
 
 namespace Tidemark.Interop.Tests;
 
-/// <summary>Images that nobody has open: the same verbs, the embedded engine as the hypervisor, QEMU as the judge.</summary>
+/// <summary>Images that nobody has open: the same verbs, the embedded
+/// engine as the hypervisor, QEMU as the judge.</summary>
 [Trait("Category", "Interop")]
 public sealed class RestingImageTests
 {

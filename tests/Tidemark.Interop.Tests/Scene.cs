@@ -110,7 +110,8 @@ internal sealed class Scene : IAsyncDisposable
     public Task<string> BackupFailsAsync(string mode, string? source = null, params string[] options) =>
         Tidemark.BackupFailsAsync(source ?? Source, ["--mode", mode, .. Hypervisor.NbdOptions, .. options]);
 
-    /// <summary>Restores every disk of a point and checks that they are one instant; returns the last write in it.</summary>
+    /// <summary>Restores every disk of a point and checks that they are
+    /// one instant; returns the last write in it.</summary>
     public async Task<int> CheckRestoredAsync(Point point, params string[] names)
     {
         var restored = new byte[Initial.Length][];

@@ -15,7 +15,8 @@ public sealed class ClientInteropTests
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    private static void Need(params string[] tools) => Assert.SkipWhen(Tool.Missing(tools) is not null, Tool.Missing(tools) ?? "");
+    private static void Need(params string[] tools) =>
+        Assert.SkipWhen(Tool.Missing(tools) is not null, Tool.Missing(tools) ?? "");
 
     private static Task<NbdNode> ConnectAsync(PeerServer peer, NbdNodeOptions? options = null) =>
         NbdNode.ConnectAsync("remote", peer.EndPoint, options, Cancellation);
@@ -42,7 +43,8 @@ public sealed class ClientInteropTests
         ExtentList extents = new();
         await node.GetBlockStatusAsync(0, node.Length, extents, Cancellation);
         Assert.Equal(node.Length, extents.Length);
-        await Assert.ThrowsAnyAsync<BlockException>(async () => await node.ReadAsync(node.Length, new byte[1], Cancellation));
+        await Assert.ThrowsAnyAsync<BlockException>(
+            async () => await node.ReadAsync(node.Length, new byte[1], Cancellation));
     }
 
     [Theory]
@@ -54,7 +56,8 @@ public sealed class ClientInteropTests
         using var directory = new TemporaryDirectory();
         await File.WriteAllBytesAsync(directory.File("disk.raw"), new byte[Length], Cancellation);
         using var peer = await PeerServer.StartAsync(
-            directory.File("s"), "qemu-nbd", "-t", "-e", "8", "-f", "raw", "-k", directory.File("s"), directory.File("disk.raw"));
+            directory.File("s"), "qemu-nbd", "-t", "-e", "8", "-f", "raw", "-k", directory.File("s"),
+            directory.File("disk.raw"));
         await using var node = await ConnectAsync(peer, new NbdNodeOptions { Connections = connections });
         await ExerciseAsync(node);
     }
@@ -97,7 +100,8 @@ public sealed class ClientInteropTests
     [InlineData("memory --no-sr", 1)]
     [InlineData("memory --filter=nozero", 1)]
     [InlineData("memory --filter=fua fuamode=emulate", 1)]
-    [InlineData("memory --filter=blocksize-policy blocksize-minimum=4096 blocksize-preferred=65536 blocksize-maximum=131072 blocksize-error-policy=error", 1)]
+    [InlineData("memory --filter=blocksize-policy blocksize-minimum=4096 blocksize-preferred=65536 "
+        + "blocksize-maximum=131072 blocksize-error-policy=error", 1)]
     [InlineData("memory --filter=delay rdelay=1ms", 1)]
     public async Task Nbdkit(string arguments, int connections)
     {
@@ -107,14 +111,16 @@ public sealed class ClientInteropTests
         string[] options = [.. parts.Where(part => part.StartsWith('-'))];
         string[] plugin = [.. parts.Where(part => !part.StartsWith('-'))];
         using var peer = await PeerServer.StartAsync(
-            directory.File("s"), "nbdkit", [.. options, "-f", "-U", directory.File("s"), plugin[0], $"size={Length}", .. plugin[1..]]);
+            directory.File("s"), "nbdkit",
+            [.. options, "-f", "-U", directory.File("s"), plugin[0], $"size={Length}", .. plugin[1..]]);
         await using var node = await ConnectAsync(peer, new NbdNodeOptions { Connections = connections });
         Assert.Equal(connections, node.Clients.Count);
         if (arguments.Contains("minimum=4096", StringComparison.Ordinal))
         {
             Assert.Equal(4096, node.Limits.RequestAlignment);
             Assert.Equal(131072, node.Limits.MaximumTransfer);
-            await Assert.ThrowsAsync<BlockException>(async () => await node.ReadAsync(512, new byte[512], Cancellation));
+            await Assert.ThrowsAsync<BlockException>(
+                async () => await node.ReadAsync(512, new byte[512], Cancellation));
         }
 
         var bytes = new byte[1 << 20];
@@ -136,7 +142,8 @@ public sealed class ClientInteropTests
         Need("nbdkit");
         using var directory = new TemporaryDirectory();
         using var peer = await PeerServer.StartAsync(
-            directory.File("s"), "nbdkit", "-f", "-U", directory.File("s"), "--filter=error", "memory", $"size={Length}",
+            directory.File("s"), "nbdkit", "-f", "-U", directory.File("s"), "--filter=error", "memory",
+            $"size={Length}",
             "error-pwrite=ENOSPC", "error-pwrite-rate=100%");
         await using var node = await ConnectAsync(peer);
         var error = await Assert.ThrowsAsync<NbdException>(
@@ -151,9 +158,11 @@ public sealed class ClientInteropTests
         Need("nbdkit");
         using var directory = new TemporaryDirectory();
         using var peer = await PeerServer.StartAsync(
-            directory.File("s"), "nbdkit", "-f", "-U", directory.File("s"), "--filter=delay", "memory", $"size={Length}", "rdelay=60");
+            directory.File("s"), "nbdkit", "-f", "-U", directory.File("s"), "--filter=delay", "memory",
+            $"size={Length}", "rdelay=60");
         await using var node = await ConnectAsync(peer);
-        var reads = Enumerable.Range(0, 8).Select(_ => node.ReadAsync(0, new byte[512], Cancellation).AsTask()).ToArray();
+        var reads =
+            Enumerable.Range(0, 8).Select(_ => node.ReadAsync(0, new byte[512], Cancellation).AsTask()).ToArray();
         peer.Kill();
         foreach (var read in reads)
         {

@@ -6,7 +6,8 @@ using Xunit;
 
 namespace Tidemark.Nbd.Tests;
 
-/// <summary>Our client against a server that breaks the protocol: each reply is checked before it is believed.</summary>
+/// <summary>Our client against a server that breaks the protocol:
+/// each reply is checked before it is believed.</summary>
 public sealed class ClientProtocolTests
 {
     private const ulong Size = 1 << 20;
@@ -50,7 +51,8 @@ public sealed class ClientProtocolTests
         var peer = new RawPeer(theirs);
         peer.Send(Handshake(structured));
         var client = await NbdClient.ConnectAsync(
-            ours, new NbdClientOptions { MetaContexts = ["base:allocation"], CancellationGrace = TimeSpan.FromMilliseconds(50) });
+            ours, new NbdClientOptions { MetaContexts = [
+                "base:allocation"], CancellationGrace = TimeSpan.FromMilliseconds(50) });
         var skip = 4 + 16 + 16 + 10 + (structured ? 16 + 4 + 4 + 4 + 15 : 0);
         peer.Receive(skip);
         return (client, peer);
@@ -61,9 +63,12 @@ public sealed class ClientProtocolTests
         { "no NBD", RawPeer.Bytes("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n") },
         { "oldstyle", RawPeer.Bytes("NBDMAGIC", 0x00420281861253UL, 512UL, 0u, new byte[124]) },
         { "wrong reply magic", RawPeer.Bytes("NBDMAGIC", "IHAVEOPT", (ushort)3, new byte[20]) },
-        { "another option's reply", RawPeer.Bytes("NBDMAGIC", "IHAVEOPT", (ushort)3, Reply(NbdOption.Go, OptionReplyType.Ack)) },
-        { "huge reply", RawPeer.Bytes("NBDMAGIC", "IHAVEOPT", (ushort)3, NbdMagic.OptionReply, 8u, 1u << 31 | 1, uint.MaxValue) },
-        { "data instead of ack", RawPeer.Bytes("NBDMAGIC", "IHAVEOPT", (ushort)3, Reply(NbdOption.StructuredReply, OptionReplyType.Info, (ushort)0)) },
+        { "another option's reply", RawPeer.Bytes(
+            "NBDMAGIC", "IHAVEOPT", (ushort)3, Reply(NbdOption.Go, OptionReplyType.Ack)) },
+        { "huge reply", RawPeer.Bytes(
+            "NBDMAGIC", "IHAVEOPT", (ushort)3, NbdMagic.OptionReply, 8u, 1u << 31 | 1, uint.MaxValue) },
+        { "data instead of ack", RawPeer.Bytes(
+            "NBDMAGIC", "IHAVEOPT", (ushort)3, Reply(NbdOption.StructuredReply, OptionReplyType.Info, (ushort)0)) },
         { "no export info", Go(Reply(NbdOption.Go, OptionReplyType.Ack)) },
         { "short export info", Go(Reply(NbdOption.Go, OptionReplyType.Info, (ushort)0, 512u)) },
         { "length over 2^63", Go(Reply(NbdOption.Go, OptionReplyType.Info, (ushort)0, 1UL << 63, (ushort)1)) },
@@ -75,7 +80,8 @@ public sealed class ClientProtocolTests
             Reply(NbdOption.Go, OptionReplyType.Info, (ushort)0, 4097UL, (ushort)1),
             Reply(NbdOption.Go, OptionReplyType.Ack))) },
         { "TLS wanted", Go(Reply(NbdOption.Go, OptionReplyType.ErrorTlsRequired)) },
-        { "info without end", Go(RawPeer.Bytes([.. Enumerable.Repeat<object>(Reply(NbdOption.Go, OptionReplyType.Info, (ushort)99), 20_000)])) },
+        { "info without end", Go(RawPeer.Bytes(
+            [.. Enumerable.Repeat<object>(Reply(NbdOption.Go, OptionReplyType.Info, (ushort)99), 20_000)])) },
     };
 
     private static byte[] Go(byte[] replies) => RawPeer.Bytes(
@@ -123,8 +129,10 @@ public sealed class ClientProtocolTests
         { "behind", cookie => Chunk(ReplyType.OffsetData, cookie, true, 8193UL, new byte[4096]) },
         { "far away", cookie => Chunk(ReplyType.OffsetData, cookie, true, ulong.MaxValue, new byte[1]) },
         { "empty data", cookie => Chunk(ReplyType.OffsetData, cookie, true, 8192UL) },
-        { "overlap", cookie => RawPeer.Bytes(Chunk(ReplyType.OffsetData, cookie, false, 8192UL, new byte[4096]), Chunk(ReplyType.OffsetData, cookie, true, 9000UL, new byte[1])) },
-        { "gap", cookie => RawPeer.Bytes(Chunk(ReplyType.OffsetData, cookie, false, 8192UL, new byte[2000]), Chunk(ReplyType.OffsetHole, cookie, true, 10193UL, 2095u)) },
+        { "overlap", cookie => RawPeer.Bytes(Chunk(ReplyType.OffsetData, cookie, false, 8192UL, new byte[4096]), Chunk(
+            ReplyType.OffsetData, cookie, true, 9000UL, new byte[1])) },
+        { "gap", cookie => RawPeer.Bytes(Chunk(ReplyType.OffsetData, cookie, false, 8192UL, new byte[2000]), Chunk(
+            ReplyType.OffsetHole, cookie, true, 10193UL, 2095u)) },
         { "hole of nothing", cookie => Chunk(ReplyType.OffsetHole, cookie, true, 8192UL, 0u) },
         { "hole too long", cookie => Chunk(ReplyType.OffsetHole, cookie, true, 8192UL, uint.MaxValue) },
         { "hole of a wrong shape", cookie => Chunk(ReplyType.OffsetHole, cookie, true, 8192UL, 4096UL) },
@@ -133,7 +141,8 @@ public sealed class ClientProtocolTests
         { "short error", cookie => Chunk(ReplyType.Error, cookie, true, 5u) },
         { "error zero", cookie => Chunk(ReplyType.Error, cookie, true, 0u, (ushort)0) },
         { "error with a long message", cookie => Chunk(ReplyType.Error, cookie, true, 5u, (ushort)100, "short") },
-        { "huge error", cookie => RawPeer.Bytes(NbdMagic.StructuredReply, (ushort)1, (ushort)ReplyType.Error, cookie, uint.MaxValue) },
+        { "huge error", cookie =>
+            RawPeer.Bytes(NbdMagic.StructuredReply, (ushort)1, (ushort)ReplyType.Error, cookie, uint.MaxValue) },
     };
 
     [Theory]
@@ -148,7 +157,8 @@ public sealed class ClientProtocolTests
             Assert.True(RequestHeader.TryRead(peer.Receive(RequestHeader.Size), out var request));
             peer.Send(reply(request.Cookie));
             var error = await Assert.ThrowsAsync<NbdException>(() => read.WaitAsync(s_limit, Cancellation));
-            Assert.True(error.Message.Contains("broke the protocol", StringComparison.Ordinal), $"{what}: {error.Message}");
+            Assert.True(error.Message.Contains(
+                "broke the protocol", StringComparison.Ordinal), $"{what}: {error.Message}");
             await Assert.ThrowsAsync<NbdException>(async () => await client.ReadAsync(0, new byte[1], Cancellation));
         }
     }
@@ -162,8 +172,10 @@ public sealed class ClientProtocolTests
         { "an empty extent", cookie => Chunk(ReplyType.BlockStatus, cookie, true, 7u, 0u, 0u) },
         { "an extent behind the end", cookie => Chunk(ReplyType.BlockStatus, cookie, true, 7u, 65536u, 0u, 512u, 1u) },
         { "an unknown context", cookie => Chunk(ReplyType.BlockStatus, cookie, true, 8u, 65536u, 0u) },
-        { "one context twice", cookie => RawPeer.Bytes(Chunk(ReplyType.BlockStatus, cookie, false, 7u, 65536u, 0u), Chunk(ReplyType.BlockStatus, cookie, true, 7u, 65536u, 0u)) },
-        { "too many extents", cookie => RawPeer.Bytes(NbdMagic.StructuredReply, (ushort)1, (ushort)5, cookie, uint.MaxValue - 3) },
+        { "one context twice", cookie => RawPeer.Bytes(Chunk(ReplyType.BlockStatus, cookie, false, 7u, 65536u, 0u),
+            Chunk(ReplyType.BlockStatus, cookie, true, 7u, 65536u, 0u)) },
+        { "too many extents", cookie =>
+            RawPeer.Bytes(NbdMagic.StructuredReply, (ushort)1, (ushort)5, cookie, uint.MaxValue - 3) },
     };
 
     [Theory]
@@ -178,7 +190,8 @@ public sealed class ClientProtocolTests
             Assert.True(RequestHeader.TryRead(peer.Receive(RequestHeader.Size), out var request));
             peer.Send(reply(request.Cookie));
             var error = await Assert.ThrowsAsync<NbdException>(() => status.WaitAsync(s_limit, Cancellation));
-            Assert.True(error.Message.Contains("broke the protocol", StringComparison.Ordinal), $"{what}: {error.Message}");
+            Assert.True(error.Message.Contains(
+                "broke the protocol", StringComparison.Ordinal), $"{what}: {error.Message}");
         }
     }
 
@@ -196,7 +209,8 @@ public sealed class ClientProtocolTests
             RequestHeader.TryRead(peer.Receive(RequestHeader.Size), out var first);
             RequestHeader.TryRead(peer.Receive(RequestHeader.Size), out var second);
             peer.Send(
-                Chunk(ReplyType.OffsetData, first.Cookie, false, 8192UL + 3000, Enumerable.Repeat((byte)3, 1096).ToArray()),
+                Chunk(ReplyType.OffsetData, first.Cookie, false, 8192UL
+                    + 3000, Enumerable.Repeat((byte)3, 1096).ToArray()),
                 Chunk(ReplyType.ErrorOffset, second.Cookie, false, 5u, (ushort)4, "ouch", 100UL),
                 Chunk(ReplyType.OffsetData, first.Cookie, false, 8192UL, Enumerable.Repeat((byte)1, 1000).ToArray()),
                 Chunk((ReplyType)0x8077, second.Cookie, true, 28u, (ushort)0, 1u),
@@ -204,7 +218,8 @@ public sealed class ClientProtocolTests
                 Chunk(ReplyType.None, first.Cookie, true));
             await read.WaitAsync(s_limit, Cancellation);
             Assert.Equal(
-                Enumerable.Repeat((byte)1, 1000).Concat(new byte[2000]).Concat(Enumerable.Repeat((byte)3, 1096)), target);
+                Enumerable.Repeat((byte)1, 1000).Concat(new byte[2000]).Concat(Enumerable.Repeat((byte)3, 1096)),
+                target);
             var error = await Assert.ThrowsAsync<NbdException>(() => failing);
             Assert.Equal(NbdError.EIO, error.Error);
             Assert.Contains("ouch", error.Message, StringComparison.Ordinal);
@@ -298,7 +313,8 @@ public sealed class ClientProtocolTests
     {
         using var directory = new Testing.TemporaryDirectory();
         using var listener = new System.Net.Sockets.Socket(
-            System.Net.Sockets.AddressFamily.Unix, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Unspecified);
+            System.Net.Sockets.AddressFamily.Unix, System.Net.Sockets.SocketType.Stream,
+            System.Net.Sockets.ProtocolType.Unspecified);
         listener.Bind(new System.Net.Sockets.UnixDomainSocketEndPoint(directory.File("s")));
         listener.Listen();
         var endPoint = NbdEndPoint.ForUnix(directory.File("s"));
@@ -306,7 +322,8 @@ public sealed class ClientProtocolTests
             endPoint, new NbdClientOptions { ConnectTimeout = TimeSpan.FromMilliseconds(100) }, Cancellation));
         Assert.Contains("no answer within", error.Message, StringComparison.Ordinal);
         using var cancel = new CancellationTokenSource(TimeSpan.FromMilliseconds(50));
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => NbdClient.ConnectAsync(endPoint, null, cancel.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => NbdClient.ConnectAsync(endPoint, null, cancel.Token));
         error = await Assert.ThrowsAsync<NbdException>(() => NbdClient.ConnectAsync(
             NbdEndPoint.ForUnix(directory.File("absent")), null, Cancellation));
         Assert.Equal(BlockErrorKind.NotFound, error.Kind);

@@ -97,9 +97,11 @@ public sealed class ClientServerTests
         fixture.Export("vda", disk, new NbdExportOptions { Bitmaps = [bitmap, other] });
         Assert.True(bitmap.IsBusy);
 
-        var client = await fixture.ConnectAsync("vda", "qemu:dirty-bitmap:b1", "base:allocation", "qemu:dirty-bitmap:b0", "x:y");
+        var client =
+            await fixture.ConnectAsync("vda", "qemu:dirty-bitmap:b1", "base:allocation", "qemu:dirty-bitmap:b0", "x:y");
         Assert.Equal(
-            ["base:allocation", "qemu:dirty-bitmap:b0", "qemu:dirty-bitmap:b1"], client.MetaContexts.Order(StringComparer.Ordinal));
+            ["base:allocation", "qemu:dirty-bitmap:b0", "qemu:dirty-bitmap:b1"],
+            client.MetaContexts.Order(StringComparer.Ordinal));
         ExtentList extents = new();
         await client.GetExtentsAsync("qemu:dirty-bitmap:b0", 1000, 900000, extents, Cancellation);
         Assert.Equal(
@@ -136,7 +138,8 @@ public sealed class ClientServerTests
         Assert.Contains("the disk is full, quite", error.Message, StringComparison.Ordinal);
 
         disk.Fault = new InvalidOperationException("a defect");
-        error = await Assert.ThrowsAsync<NbdException>(async () => await client.ReadAsync(0, new byte[512], Cancellation));
+        error =
+            await Assert.ThrowsAsync<NbdException>(async () => await client.ReadAsync(0, new byte[512], Cancellation));
         Assert.Equal(NbdError.EIO, error.Error);
 
         disk.Fault = null;

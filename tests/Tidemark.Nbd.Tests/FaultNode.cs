@@ -24,7 +24,8 @@ internal sealed class FaultNode(string name, long length) : BlockNode(name)
 
     public override ValueTask DisposeAsync() => default;
 
-    protected override async ValueTask ReadCoreAsync(long offset, Memory<byte> target, CancellationToken cancellationToken)
+    protected override async ValueTask ReadCoreAsync(
+        long offset, Memory<byte> target, CancellationToken cancellationToken)
     {
         await WaitAsync();
         target.Span.Clear();

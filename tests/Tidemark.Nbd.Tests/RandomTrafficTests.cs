@@ -17,7 +17,8 @@ public sealed class RandomTrafficTests
     [InlineData(1, 16, 64)]
     [InlineData(4, 16, 64)]
     [InlineData(2, 1, 2)]
-    public Task Every_caller_reads_what_it_wrote(int connections, int workers, int requests) => TestSeed.RunAsync(async random =>
+    public Task Every_caller_reads_what_it_wrote(int connections, int workers, int requests) =>
+        TestSeed.RunAsync(async random =>
     {
         await using var fixture = await NbdFixture.StartAsync(new NbdServerOptions { WorkersPerConnection = workers });
         const int callers = 12;
@@ -57,7 +58,8 @@ public sealed class RandomTrafficTests
                 default:
                     var read = new byte[length];
                     await node.ReadAsync(origin + offset, read, Cancellation);
-                    Assert.True(read.AsSpan().SequenceEqual(model.AsSpan(offset, length)), $"caller {caller}, step {step}");
+                    Assert.True(read.AsSpan().SequenceEqual(
+                        model.AsSpan(offset, length)), $"caller {caller}, step {step}");
                     break;
             }
         }

@@ -4,7 +4,8 @@ using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Nbd.Tests;
 
-/// <summary>One end of a connection that sends and expects single bytes: for what a decent peer would never do.</summary>
+/// <summary>One end of a connection that sends and expects single
+/// bytes: for what a decent peer would never do.</summary>
 internal sealed class RawPeer(NbdTransport transport) : IDisposable
 {
     internal NbdTransport Transport => transport;

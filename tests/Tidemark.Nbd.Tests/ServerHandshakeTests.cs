@@ -112,19 +112,30 @@ public sealed class ServerHandshakeTests
         { "EXTENDED_HEADERS", RawPeer.Option(NbdOption.ExtendedHeaders), (uint)OptionReplyType.ErrorUnsupported },
         { "PEEK_EXPORT", RawPeer.Option((NbdOption)4, "vda"), (uint)OptionReplyType.ErrorUnsupported },
         { "unknown", RawPeer.Option((NbdOption)0xABCDEF, new byte[1000]), (uint)OptionReplyType.ErrorUnsupported },
-        { "STRUCTURED_REPLY with data", RawPeer.Option(NbdOption.StructuredReply, "x"), (uint)OptionReplyType.ErrorInvalid },
+        { "STRUCTURED_REPLY with data", RawPeer.Option(
+            NbdOption.StructuredReply, "x"), (uint)OptionReplyType.ErrorInvalid },
         { "GO of nothing", RawPeer.Option(NbdOption.Go), (uint)OptionReplyType.ErrorInvalid },
-        { "GO unknown", RawPeer.Option(NbdOption.Go, RawPeer.Named("vdz"), (ushort)0), (uint)OptionReplyType.ErrorUnknown },
-        { "INFO unknown", RawPeer.Option(NbdOption.Info, RawPeer.Named("vdz"), (ushort)0), (uint)OptionReplyType.ErrorUnknown },
+        { "GO unknown", RawPeer.Option(
+            NbdOption.Go, RawPeer.Named("vdz"), (ushort)0), (uint)OptionReplyType.ErrorUnknown },
+        { "INFO unknown", RawPeer.Option(
+            NbdOption.Info, RawPeer.Named("vdz"), (ushort)0), (uint)OptionReplyType.ErrorUnknown },
         { "GO name too long", RawPeer.Option(NbdOption.Go, 4u, "vda", (ushort)0), (uint)OptionReplyType.ErrorInvalid },
-        { "GO name huge", RawPeer.Option(NbdOption.Go, 0xFFFFFFFFu, "vda", (ushort)0), (uint)OptionReplyType.ErrorInvalid },
-        { "GO infos cut", RawPeer.Option(NbdOption.Go, RawPeer.Named("vda"), (ushort)2, (ushort)3), (uint)OptionReplyType.ErrorInvalid },
-        { "GO with more", RawPeer.Option(NbdOption.Go, RawPeer.Named("vda"), (ushort)0, (ushort)3), (uint)OptionReplyType.ErrorInvalid },
-        { "GO with NUL", RawPeer.Option(NbdOption.Go, RawPeer.Named("v\0a"), (ushort)0), (uint)OptionReplyType.ErrorInvalid },
-        { "GO not UTF-8", RawPeer.Option(NbdOption.Go, 2u, new byte[] { 0xC3, 0x28 }, (ushort)0), (uint)OptionReplyType.ErrorInvalid },
-        { "GO long name", RawPeer.Option(NbdOption.Go, RawPeer.Named(new string('a', 4097)), (ushort)0), (uint)OptionReplyType.ErrorInvalid },
-        { "LIST_META before structured", RawPeer.Option(NbdOption.ListMetaContext, RawPeer.Named("vda"), 0u), (uint)OptionReplyType.ErrorInvalid },
-        { "SET_META before structured", RawPeer.Option(NbdOption.SetMetaContext, RawPeer.Named("vda"), 0u), (uint)OptionReplyType.ErrorInvalid },
+        { "GO name huge", RawPeer.Option(
+            NbdOption.Go, 0xFFFFFFFFu, "vda", (ushort)0), (uint)OptionReplyType.ErrorInvalid },
+        { "GO infos cut", RawPeer.Option(
+            NbdOption.Go, RawPeer.Named("vda"), (ushort)2, (ushort)3), (uint)OptionReplyType.ErrorInvalid },
+        { "GO with more", RawPeer.Option(
+            NbdOption.Go, RawPeer.Named("vda"), (ushort)0, (ushort)3), (uint)OptionReplyType.ErrorInvalid },
+        { "GO with NUL", RawPeer.Option(
+            NbdOption.Go, RawPeer.Named("v\0a"), (ushort)0), (uint)OptionReplyType.ErrorInvalid },
+        { "GO not UTF-8", RawPeer.Option(
+            NbdOption.Go, 2u, new byte[] { 0xC3, 0x28 }, (ushort)0), (uint)OptionReplyType.ErrorInvalid },
+        { "GO long name", RawPeer.Option(
+            NbdOption.Go, RawPeer.Named(new string('a', 4097)), (ushort)0), (uint)OptionReplyType.ErrorInvalid },
+        { "LIST_META before structured", RawPeer.Option(
+            NbdOption.ListMetaContext, RawPeer.Named("vda"), 0u), (uint)OptionReplyType.ErrorInvalid },
+        { "SET_META before structured", RawPeer.Option(
+            NbdOption.SetMetaContext, RawPeer.Named("vda"), 0u), (uint)OptionReplyType.ErrorInvalid },
         { "too long", RawPeer.Option((NbdOption)99, new byte[70000]), (uint)OptionReplyType.ErrorTooBig },
     };
 
@@ -138,7 +149,8 @@ public sealed class ServerHandshakeTests
         {
             peer.Greet();
             peer.Send(option);
-            var (type, data) = peer.OptionReply((NbdOption)BitConverter.ToUInt32([option[11], option[10], option[9], option[8]]));
+            var (type, data) = peer.OptionReply(
+                (NbdOption)BitConverter.ToUInt32([option[11], option[10], option[9], option[8]]));
             Assert.True((uint)type == error, $"{what}: {type}");
             Assert.NotEmpty(Encoding.UTF8.GetString(data));
             Assert.Equal(OptionReplyType.Ack, peer.Ask(NbdOption.Go, RawPeer.Named("vda"), (ushort)0));
@@ -159,7 +171,8 @@ public sealed class ServerHandshakeTests
             peer.Greet().Ask(NbdOption.StructuredReply);
             object[] data = query.Length == 0 && count == 0
                 ? [RawPeer.Named("vda"), count, (byte)0]
-                : query.Length == 0 ? [RawPeer.Named("vda"), count, 99u] : [RawPeer.Named("vda"), count, RawPeer.Named(query)];
+                : query.Length == 0 ? [RawPeer.Named("vda"), count, 99u]
+                    : [RawPeer.Named("vda"), count, RawPeer.Named(query)];
             Assert.Equal(OptionReplyType.ErrorInvalid, peer.Ask(NbdOption.ListMetaContext, data));
             Assert.Equal(OptionReplyType.ErrorInvalid, peer.Ask(NbdOption.SetMetaContext, data));
         }
@@ -171,10 +184,13 @@ public sealed class ServerHandshakeTests
     [InlineData(new[] { "qemu:" }, new[] { "qemu:dirty-bitmap:b0" }, new string[0])]
     [InlineData(new[] { "qemu:dirty-bitmap:" }, new[] { "qemu:dirty-bitmap:b0" }, new string[0])]
     [InlineData(new[] { "qemu:dirty-bitmap:b" }, new string[0], new string[0])]
-    [InlineData(new[] { "qemu:dirty-bitmap:b0", "base:allocation" }, new[] { "base:allocation", "qemu:dirty-bitmap:b0" }, new[] { "base:allocation", "qemu:dirty-bitmap:b0" })]
-    [InlineData(new[] { "base:allocation", "base:allocation" }, new[] { "base:allocation" }, new[] { "base:allocation" })]
+    [InlineData(new[] { "qemu:dirty-bitmap:b0", "base:allocation" },
+        new[] { "base:allocation", "qemu:dirty-bitmap:b0" }, new[] { "base:allocation", "qemu:dirty-bitmap:b0" })]
+    [InlineData(new[] { "base:allocation", "base:allocation" }, new[] { "base:allocation" },
+        new[] { "base:allocation" })]
     [InlineData(new[] { "unknown:x", "no colon", "base:other" }, new string[0], new string[0])]
-    public async Task Queries_find_contexts_and_wildcards_work_only_in_lists(string[] queries, string[] listed, string[] set)
+    public async Task Queries_find_contexts_and_wildcards_work_only_in_lists(
+        string[] queries, string[] listed, string[] set)
     {
         var (fixture, peer) = await StartAsync();
         await using var _ = fixture;
@@ -202,7 +218,8 @@ public sealed class ServerHandshakeTests
             }
 
             Assert.Equal(OptionReplyType.MetaContext, type);
-            found.Add((BitConverter.ToUInt32([data[3], data[2], data[1], data[0]]), Encoding.UTF8.GetString(data[4..])));
+            found.Add((BitConverter.ToUInt32(
+                [data[3], data[2], data[1], data[0]]), Encoding.UTF8.GetString(data[4..])));
         }
     }
 
@@ -281,7 +298,8 @@ public sealed class ServerHandshakeTests
         using (peer)
         {
             peer.Greet();
-            Assert.Equal(OptionReplyType.ErrorBlockSizeRequired, peer.Ask(NbdOption.Go, RawPeer.Named("vdb"), (ushort)0));
+            Assert.Equal(
+                OptionReplyType.ErrorBlockSizeRequired, peer.Ask(NbdOption.Go, RawPeer.Named("vdb"), (ushort)0));
             Assert.Equal(OptionReplyType.Ack, peer.Ask(NbdOption.Go, RawPeer.Named("vdb"), (ushort)1, (ushort)3));
             peer.Send(RawPeer.Request(NbdCommand.Read, 1, 512));
             Assert.Equal((NbdError.EINVAL, 1UL), peer.SimpleReply());
@@ -353,7 +371,8 @@ public sealed class ServerHandshakeTests
     [Fact]
     public async Task A_client_that_trickles_is_cut_off_at_the_deadline()
     {
-        var (fixture, peer) = await StartAsync(new NbdServerOptions { HandshakeTimeout = TimeSpan.FromMilliseconds(200) });
+        var (fixture, peer) = await StartAsync(
+            new NbdServerOptions { HandshakeTimeout = TimeSpan.FromMilliseconds(200) });
         await using var _ = fixture;
         using (peer)
         {
@@ -384,7 +403,8 @@ public sealed class ServerHandshakeTests
 
         public override ValueTask DisposeAsync() => default;
 
-        protected override ValueTask ReadCoreAsync(long offset, Memory<byte> target, CancellationToken cancellationToken)
+        protected override ValueTask ReadCoreAsync(
+            long offset, Memory<byte> target, CancellationToken cancellationToken)
         {
             target.Span.Clear();
             return default;

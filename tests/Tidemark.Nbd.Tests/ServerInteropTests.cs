@@ -50,7 +50,8 @@ public sealed class ServerInteropTests
         Assert.Equal(1, (long)export["block_size_minimum"]!);
         Assert.Equal(32 << 20, (long)export["block_size_maximum"]!);
         Assert.Equal(
-            ["base:allocation", "qemu:dirty-bitmap:b0"], export["contexts"]!.AsArray().Select(context => (string)context!));
+            ["base:allocation", "qemu:dirty-bitmap:b0"],
+            export["contexts"]!.AsArray().Select(context => (string)context!));
 
         var list = JsonNode.Parse(await Tool.RunOkAsync("nbdinfo", "--list", "--json", fixture.Uri("")))!;
         Assert.Equal("vda", (string)list["exports"]![0]!["export-name"]!);
@@ -62,10 +63,12 @@ public sealed class ServerInteropTests
         Assert.SkipWhen(Tool.Missing("nbdinfo") is not null, Tool.Missing("nbdinfo") ?? "");
         await using var fixture = await StartAsync();
         Assert.Equal(
-            [(0, 1 << 20, 3), (1 << 20, 1 << 20, 0), (2 << 20, 2 << 20, 3), (4 << 20, 65536, 0), ((4 << 20) + 65536, (4 << 20) - 65536, 3)],
+            [(0, 1 << 20, 3), (1 << 20, 1 << 20, 0), (2 << 20, 2 << 20, 3), (4 << 20, 65536, 0), (
+                (4 << 20) + 65536, (4 << 20) - 65536, 3)],
             await MapAsync(fixture, "base:allocation"));
         Assert.Equal(
-            [(0, 1 << 20, 0), (1 << 20, 65536, 1), ((1 << 20) + 65536, Length - 65536 - (1 << 20) - 65536, 0), (Length - 65536, 65536, 1)],
+            [(0, 1 << 20, 0), (1 << 20, 65536, 1), ((1 << 20) + 65536, Length - 65536 - (1 << 20) - 65536, 0), (
+                Length - 65536, 65536, 1)],
             await MapAsync(fixture, "qemu:dirty-bitmap:b0"));
     }
 
@@ -82,7 +85,8 @@ public sealed class ServerInteropTests
         await using var fixture = await StartAsync();
         var copy = fixture.Directory.File("copy.raw");
         await Tool.RunOkAsync("nbdcopy", "--connections=4", fixture.Uri("vda"), copy);
-        Assert.True(File.ReadAllBytes(fixture.Directory.File("disk.raw")).AsSpan().SequenceEqual(File.ReadAllBytes(copy)));
+        Assert.True(File.ReadAllBytes(fixture.Directory.File("disk.raw")).AsSpan().SequenceEqual(
+            File.ReadAllBytes(copy)));
 
         var bytes = new byte[Length];
         new Random(2).NextBytes(bytes.AsSpan(3 << 20));
@@ -99,14 +103,16 @@ public sealed class ServerInteropTests
         var copy = fixture.Directory.File("copy.qcow2");
         await Tool.RunOkAsync("qemu-img", "convert", "-f", "raw", "-O", "qcow2", fixture.Uri("vda"), copy);
         await Tool.RunOkAsync("qemu-img", "compare", "-f", "raw", "-F", "qcow2", fixture.Uri("vda"), copy);
-        var map = JsonNode.Parse(await Tool.RunOkAsync("qemu-img", "map", "--output=json", "-f", "raw", fixture.Uri("vda")))!;
+        var map =
+            JsonNode.Parse(await Tool.RunOkAsync("qemu-img", "map", "--output=json", "-f", "raw", fixture.Uri("vda")))!;
         Assert.Equal(
             [true, false, true, false, true], map.AsArray().Select(extent => (bool)extent!["zero"]!));
 
         // QEMU's client reads a dirty bitmap as the block status of the node.
         map = JsonNode.Parse(await Tool.RunOkAsync(
             "qemu-img", "map", "--output=json", "--image-opts",
-            $"driver=nbd,server.type=unix,server.path={fixture.SocketPath},export=vda,x-dirty-bitmap=qemu:dirty-bitmap:b0"))!;
+            $"driver=nbd,server.type=unix,server.path={fixture.SocketPath},export=vda,"
+                + "x-dirty-bitmap=qemu:dirty-bitmap:b0"))!;
         Assert.Equal([true, false, true, false], map.AsArray().Select(extent => (bool)extent!["data"]!));
 
         await Tool.RunOkAsync("qemu-img", "convert", "-n", "-f", "qcow2", "-O", "raw", copy, fixture.Uri("vda"));
@@ -122,7 +128,8 @@ public sealed class ServerInteropTests
             "qemu-io", "-f", "raw", "-t", "none",
             "-c", "write -P 0x5a 4096 65536", "-c", "write -f -P 0x5b 100k 4k", "-c", "write -z -u 8k 4k",
             "-c", "write -z 16k 4k", "-c", "discard 32k 4k", "-c", "flush",
-            "-c", "read -P 0 8k 4k", "-c", "read -P 0 16k 4k", "-c", "read -P 0x5a 20k 12k", "-c", "read -P 0x5b 100k 4k",
+            "-c", "read -P 0 8k 4k", "-c", "read -P 0 16k 4k", "-c", "read -P 0x5a 20k 12k", "-c",
+            "read -P 0x5b 100k 4k",
             fixture.Uri("vda"));
         Assert.DoesNotContain("Pattern verification failed", output, StringComparison.Ordinal);
     }
@@ -135,12 +142,14 @@ public sealed class ServerInteropTests
         var result = await Tool.RunAsync(
             "fio",
             [
-                "--name=job", "--ioengine=nbd", $"--uri={fixture.Uri("vda")}", "--rw=randwrite", "--bs=4k", "--iodepth=16",
+                "--name=job", "--ioengine=nbd", $"--uri={fixture.Uri("vda")}", "--rw=randwrite", "--bs=4k",
+            "--iodepth=16",
                 $"--size={Length}", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1",
             ],
             timeout: TimeSpan.FromSeconds(60));
         Assert.SkipWhen(
-            (result.Error + result.Output).Contains("engine nbd not loadable", StringComparison.Ordinal), "fio has no nbd engine");
+            (result.Error + result.Output).Contains("engine nbd not loadable", StringComparison.Ordinal),
+            "fio has no nbd engine");
         Assert.True(result.ExitCode == 0, result.Output + result.Error);
     }
 
@@ -149,7 +158,8 @@ public sealed class ServerInteropTests
     {
         const string python = "/usr/bin/python3";
         Assert.SkipUnless(
-            File.Exists(python) && (await Tool.RunAsync(python, ["-c", "import nbd"])).ExitCode == 0, "python3-libnbd is not installed");
+            File.Exists(python) && (await Tool.RunAsync(python, ["-c", "import nbd"])).ExitCode == 0,
+            "python3-libnbd is not installed");
         await using var fixture = await StartAsync(writable: false);
         const string script = """
             import sys, nbd

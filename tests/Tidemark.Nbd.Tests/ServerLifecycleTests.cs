@@ -56,7 +56,8 @@ public sealed class ServerLifecycleTests
         fixture.Server.ExportRemoved += gone => removed.Add(gone.Name);
         var client = await fixture.ConnectAsync("vda");
         Assert.Equal(1, export.ConnectionCount);
-        var error = await Assert.ThrowsAsync<NbdException>(() => fixture.Server.RemoveExportAsync("vda", cancellationToken: Cancellation));
+        var error = await Assert.ThrowsAsync<NbdException>(
+            () => fixture.Server.RemoveExportAsync("vda", cancellationToken: Cancellation));
         Assert.Equal(BlockErrorKind.Busy, error.Kind);
         await client.ReadAsync(0, new byte[512], Cancellation);
 
@@ -69,7 +70,8 @@ public sealed class ServerLifecycleTests
         await fixture.Server.RemoveExportAsync("vda", cancellationToken: Cancellation);
         Assert.Equal(["vda"], removed);
         Assert.Empty(disk.Parents);
-        error = await Assert.ThrowsAsync<NbdException>(() => fixture.Server.RemoveExportAsync("vda", cancellationToken: Cancellation));
+        error = await Assert.ThrowsAsync<NbdException>(
+            () => fixture.Server.RemoveExportAsync("vda", cancellationToken: Cancellation));
         Assert.Equal(BlockErrorKind.NotFound, error.Kind);
     }
 
@@ -105,7 +107,8 @@ public sealed class ServerLifecycleTests
     {
         await using var fixture = await NbdFixture.StartAsync();
         await using var second = new NbdServer();
-        var error = await Assert.ThrowsAsync<NbdException>(async () => await second.ListenAsync(fixture.EndPoint, Cancellation));
+        var error = await Assert.ThrowsAsync<NbdException>(
+            async () => await second.ListenAsync(fixture.EndPoint, Cancellation));
         Assert.Equal(BlockErrorKind.Busy, error.Kind);
         Assert.True(File.Exists(fixture.SocketPath));
 
@@ -121,7 +124,8 @@ public sealed class ServerLifecycleTests
         await second.ListenAsync(NbdEndPoint.ForUnix(stale), Cancellation);
         var file = fixture.Directory.File("file");
         await File.WriteAllTextAsync(file, "precious", Cancellation);
-        await Assert.ThrowsAsync<NbdException>(async () => await second.ListenAsync(NbdEndPoint.ForUnix(file), Cancellation));
+        await Assert.ThrowsAsync<NbdException>(
+            async () => await second.ListenAsync(NbdEndPoint.ForUnix(file), Cancellation));
         Assert.Equal("precious", await File.ReadAllTextAsync(file, Cancellation));
     }
 
@@ -132,7 +136,8 @@ public sealed class ServerLifecycleTests
         fixture.Export("vda", new MemoryNode("disk", new byte[1 << 20]), Writable);
         var endPoint = await fixture.Server.ListenAsync(NbdEndPoint.ForTcp("127.0.0.1", 0), Cancellation);
         Assert.NotEqual(0, endPoint.Port);
-        await using var client = await NbdClient.ConnectAsync(endPoint, new NbdClientOptions { ExportName = "vda" }, Cancellation);
+        await using var client =
+            await NbdClient.ConnectAsync(endPoint, new NbdClientOptions { ExportName = "vda" }, Cancellation);
         var bytes = new byte[300_000];
         new Random(1).NextBytes(bytes);
         await client.WriteAsync(77, bytes, cancellationToken: Cancellation);
@@ -158,7 +163,8 @@ public sealed class ServerLifecycleTests
     [Fact]
     public async Task Five_hundred_idle_clients_do_not_hold_up_the_next()
     {
-        await using var fixture = await NbdFixture.StartAsync(new NbdServerOptions { HandshakeTimeout = TimeSpan.FromSeconds(60) });
+        await using var fixture =
+            await NbdFixture.StartAsync(new NbdServerOptions { HandshakeTimeout = TimeSpan.FromSeconds(60) });
         fixture.Export("vda", new MemoryNode("disk", new byte[1 << 20]));
         List<Socket> idle = [];
         try

@@ -20,7 +20,8 @@ public sealed class ServerTransmissionTests
         new Random(4).NextBytes(content.AsSpan(0, 512 << 10));
         var bitmap = new DirtyBitmap("b0", Size) { IsRecording = false };
         bitmap.Set(65536, 65536);
-        fixture.Export("vda", new MemoryNode("disk", content), new NbdExportOptions { Writable = writable, Bitmaps = [bitmap] });
+        fixture.Export(
+            "vda", new MemoryNode("disk", content), new NbdExportOptions { Writable = writable, Bitmaps = [bitmap] });
         var (ours, theirs) = SocketTransport.CreatePair();
         fixture.Server.Serve(theirs);
         return (fixture, new RawPeer(ours).Enter("vda", structured, contexts));

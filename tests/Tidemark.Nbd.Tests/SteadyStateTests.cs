@@ -25,7 +25,8 @@ public sealed class SteadyStateTests
         fixture.Server.Serve(theirs);
         using var peer = new RawPeer(ours).Enter("vda");
         var read = RawPeer.Request(NbdCommand.Read, 0, (uint)length);
-        var write = RawPeer.Bytes(RawPeer.Request(NbdCommand.Write, 0, (uint)length), content.AsSpan(0, length).ToArray());
+        var write =
+            RawPeer.Bytes(RawPeer.Request(NbdCommand.Write, 0, (uint)length), content.AsSpan(0, length).ToArray());
         var replies = new byte[28 + length + 16];
 
         void Exchange(int rounds)

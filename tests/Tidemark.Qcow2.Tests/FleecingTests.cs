@@ -30,7 +30,8 @@ public sealed class FleecingTests
         await using var graph = new BlockGraph();
         var disk = new MemoryNode("disk", [.. frozen]);
         var file = new GrowingNode("file");
-        await Qcow2Image.CreateAsync(file, new Qcow2CreateOptions { Length = Length, ClusterSize = clusterSize }, Token);
+        await Qcow2Image.CreateAsync(
+            file, new Qcow2CreateOptions { Length = Length, ClusterSize = clusterSize }, Token);
         var overlay = await Qcow2Node.OpenAsync("scratch", file, new Qcow2OpenOptions { Backing = disk }, Token);
         using (var guest = graph.CreateBackend(disk, "guest"))
         {

@@ -3,7 +3,8 @@ using Tidemark.Testing;
 
 namespace Tidemark.Qcow2.Tests;
 
-/// <summary>An overlay whose bytes all lie in its backing node, in clusters of another size than the requests.</summary>
+/// <summary>An overlay whose bytes all lie in its backing node, in
+/// clusters of another size than the requests.</summary>
 public sealed class Qcow2OverlayContract : NodeContract
 {
     protected override async ValueTask<BlockNode> CreateAsync(byte[] content)

@@ -121,8 +121,12 @@ public sealed class JsonMessageReaderTests
         3 => "\"a\\\"}]\\\\\"",
         4 => "\"ü{[ \\u00e4\"",
         5 => $"[{string.Join(',', Enumerable.Range(0, random.Next(4)).Select(_ => RandomValue(random, depth - 1)))}]",
-        _ => $"{{{string.Join(" , ", Enumerable.Range(0, random.Next(4)).Select(key => $"\"k{key}\" : {RandomValue(random, depth - 1)}"))}}}",
+        _ => $"{{{RandomMembers(random, depth)}}}",
     };
+
+    private static string RandomMembers(Random random, int depth) => string.Join(
+        " , ",
+        Enumerable.Range(0, random.Next(4)).Select(key => $"\"k{key}\" : {RandomValue(random, depth - 1)}"));
 
     /// <summary>Gives its bytes in pieces of random length.</summary>
     private sealed class CutStream(byte[] content, Random random) : MemoryStream(content)

@@ -91,7 +91,8 @@ public sealed class QmpConnectionTests
         var (monitor, connection) = await FakeMonitor.ConnectAsync();
         await using var _ = connection;
         using var subscription = connection.Subscribe();
-        var calls = Enumerable.Range(0, 5).Select(_ => connection.ExecuteAsync(new QmpCommand("x"), Cancellation)).ToArray();
+        var calls =
+            Enumerable.Range(0, 5).Select(_ => connection.ExecuteAsync(new QmpCommand("x"), Cancellation)).ToArray();
         monitor.Dispose();
         foreach (var call in calls)
         {

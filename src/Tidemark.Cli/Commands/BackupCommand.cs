@@ -14,7 +14,8 @@ namespace Tidemark.Cli.Commands;
 internal sealed class BackupCommand
 {
     private readonly CommandConsole _console;
-    private readonly Command _command = new("backup", "Make a restore point: all disks at one instant, incremental if it can be.");
+    private readonly Command _command =
+        new("backup", "Make a restore point: all disks at one instant, incremental if it can be.");
 
     private readonly Argument<string> _source = new("SOURCE")
     {
@@ -42,11 +43,13 @@ internal sealed class BackupCommand
         DefaultValueFactory = _ => "pull",
     };
 
-    private readonly Option<bool> _full = new("--full") { Description = "Read everything, also where an increment is possible." };
+    private readonly Option<bool> _full =
+        new("--full") { Description = "Read everything, also where an increment is possible." };
 
     private readonly Option<string?> _nbd = new("--nbd")
     {
-        Description = "The NBD server that the hypervisor already runs; otherwise Tidemark starts one there and stops it.",
+        Description =
+            "The NBD server that the hypervisor already runs; otherwise Tidemark starts one there and stops it.",
         HelpName = "URI",
     };
 
@@ -85,7 +88,8 @@ internal sealed class BackupCommand
         var request = Request(parsed, source);
         var service = new BackupService(new BackupServiceOptions
         {
-            StateDirectory = parsed.GetValue(_stateDirectory) is { Length: > 0 } path ? path : StateDirectory.DefaultPath,
+            StateDirectory =
+                parsed.GetValue(_stateDirectory) is { Length: > 0 } path ? path : StateDirectory.DefaultPath,
             Time = _console.Time,
         });
         var password = _repository.Password(parsed, _console);
@@ -179,7 +183,8 @@ internal sealed class BackupCommand
             try
             {
                 report = await BackUpAsync(
-                    service, request with { ScratchDirectory = scratch.FullName }, session.Source, repository, cancellationToken);
+                    service, request with { ScratchDirectory = scratch.FullName }, session.Source, repository,
+                    cancellationToken);
             }
             catch
             {
@@ -206,7 +211,8 @@ internal sealed class BackupCommand
         catch (BlockException exception)
         {
             throw new CliException(
-                $"restore point {report.SnapshotId[..BackupReportText.ShortIdLength]} is stored, but the image was not closed "
+                $"restore point {report.SnapshotId[..BackupReportText.ShortIdLength]} is stored, but the image was "
+                + "not closed "
                 + $"well, so the next backup reads it whole: {exception.Message}",
                 exception);
         }

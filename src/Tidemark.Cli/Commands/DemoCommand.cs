@@ -13,7 +13,8 @@ internal sealed class DemoCommand
 
     private readonly Option<string?> _keep = new("--keep")
     {
-        Description = "Work in this directory (new or empty) and keep it: image, repository, restored and expected disks.",
+        Description =
+            "Work in this directory (new or empty) and keep it: image, repository, restored and expected disks.",
         HelpName = "DIR",
     };
 
@@ -47,9 +48,11 @@ internal sealed class DemoCommand
     {
         var options = Options(parsed);
         var style = _console.OutputStyle;
-        _console.Output.WriteLine(style.Bold("A guest writes to its disk; three backups; every restore compared byte by byte."));
         _console.Output.WriteLine(
-            $"  The disk: qcow2, {ByteSize.Format(options.Length)}, of which the guest fills {ByteSize.Format(options.Length / 4)} "
+            style.Bold("A guest writes to its disk; three backups; every restore compared byte by byte."));
+        _console.Output.WriteLine(
+            $"  The disk: qcow2, {ByteSize.Format(options.Length)}, of which the guest "
+            + $"fills {ByteSize.Format(options.Length / 4)} "
             + "with text, binaries and recurring blocks.");
 
         // A socket's path is short by nature; a directory to keep may be anywhere.
@@ -57,7 +60,8 @@ internal sealed class DemoCommand
         try
         {
             var directory = options.Keep ?? temporary.CreateSubdirectory("files").FullName;
-            var report = await new DemoRun(options, directory, temporary.FullName, _console).RunAsync(cancellationToken);
+            var report =
+                await new DemoRun(options, directory, temporary.FullName, _console).RunAsync(cancellationToken);
             report.Write(_console);
             if (options.Keep is not null)
             {

@@ -16,7 +16,8 @@ internal sealed class RepositoryOptions
 
     private readonly Option<string?> _passwordFile = new("--password-file", "-p")
     {
-        Description = $"A file with the password; otherwise {PasswordSource.Variable}, {PasswordSource.ResticVariable}, "
+        Description =
+            $"A file with the password; otherwise {PasswordSource.Variable}, {PasswordSource.ResticVariable}, "
             + "or the terminal.",
         HelpName = "FILE",
     };

@@ -9,7 +9,8 @@ namespace Tidemark.Cli.Commands;
 internal sealed class RestoreCommand
 {
     private readonly CommandConsole _console;
-    private readonly Command _command = new("restore", "Restore a disk to a file, or all disks of a restore point into a directory.");
+    private readonly Command _command =
+        new("restore", "Restore a disk to a file, or all disks of a restore point into a directory.");
 
     private readonly Argument<string> _snapshot = new("SNAPSHOT[:DISK]")
     {

@@ -63,14 +63,16 @@ internal static class SnapshotsCommand
             catch (Exception exception) when (exception is BackupException or RepositoryException)
             {
                 // One that cannot be read hides no other; but the list is then not the whole truth.
-                console.WriteError($"snapshot {snapshot.Id.ToShortString()} is not shown: {ErrorText.Describe(exception)}");
+                console.WriteError(
+                    $"snapshot {snapshot.Id.ToShortString()} is not shown: {ErrorText.Describe(exception)}");
                 isComplete = false;
             }
         }
 
         if (foreignCount > 0)
         {
-            console.WriteMessage($"{foreignCount} snapshots that Tidemark did not make are not shown; restic lists them.");
+            console.WriteMessage(
+                $"{foreignCount} snapshots that Tidemark did not make are not shown; restic lists them.");
         }
 
         return (points, isComplete);
@@ -106,7 +108,8 @@ internal static class SnapshotsCommand
     }
 
     private static void WriteText(
-        List<(Snapshot Snapshot, SnapshotManifest Manifest)> points, Repository.Repository repository, CommandConsole console)
+        List<(Snapshot Snapshot, SnapshotManifest Manifest)> points, Repository.Repository repository,
+        CommandConsole console)
     {
         if (points.Count == 0)
         {

@@ -4,8 +4,10 @@ using Tidemark.Engine.Daemon;
 
 namespace Tidemark.Cli.Commands;
 
-/// <summary><c>tidemark storage-daemon</c>: the embedded engine as a process, with qemu-storage-daemon's options.</summary>
-/// <remarks>Its arguments never pass our own parser: see <see cref="Application"/>. The tree holds it for the help.</remarks>
+/// <summary><c>tidemark storage-daemon</c>: the embedded engine as
+/// a process, with qemu-storage-daemon's options.</summary>
+/// <remarks>Its arguments never pass our own parser: see
+/// <see cref="Application"/>. The tree holds it for the help.</remarks>
 internal static class StorageDaemonCommand
 {
     /// <summary>The verb.</summary>

@@ -10,8 +10,8 @@ using Tidemark.Qmp;
 namespace Tidemark.Cli.Demo;
 
 /// <summary>
-/// The demo's hypervisor: the embedded engine with one qcow2 disk, which it exports to the guest over NBD on a unix socket.
-/// Everything is set up through QMP, as by anybody else.
+/// The demo's hypervisor: the embedded engine with one qcow2 disk, which it exports to the guest over NBD on a unix
+/// socket. Everything is set up through QMP, as by anybody else.
 /// </summary>
 internal sealed class DemoEngine : IAsyncDisposable
 {
@@ -71,7 +71,8 @@ internal sealed class DemoEngine : IAsyncDisposable
     public async Task<IMonitor> ConnectMonitorAsync(CancellationToken cancellationToken) =>
         await _engine.ConnectInProcessAsync(cancellationToken);
 
-    /// <summary>What is on the engine that was not there at the beginning, the given checkpoint's bitmap apart.</summary>
+    /// <summary>What is on the engine that was not there at the
+    /// beginning, the given checkpoint's bitmap apart.</summary>
     public async Task<IReadOnlyList<string>> FindLeftoversAsync(string? checkpoint, CancellationToken cancellationToken)
     {
         var found = new List<string>();
@@ -135,7 +136,8 @@ internal sealed class DemoEngine : IAsyncDisposable
             "block-export-add",
             new JsonObject
             {
-                ["type"] = "nbd", ["id"] = GuestExport, ["node-name"] = DiskName, ["name"] = GuestExport, ["writable"] = true,
+                ["type"] =
+                    "nbd", ["id"] = GuestExport, ["node-name"] = DiskName, ["name"] = GuestExport, ["writable"] = true,
             },
             cancellationToken);
         _nodes = [.. (await QueryAsync("query-named-block-nodes", cancellationToken)).EnumerateArray()

@@ -3,7 +3,8 @@ using Tidemark.Blocks.Nodes;
 
 namespace Tidemark.Cli.Demo;
 
-/// <summary>The demo's virtual machine: it writes to its disk as a guest would, one write after the other, and keeps a log.</summary>
+/// <summary>The demo's virtual machine: it writes to its disk as a guest
+/// would, one write after the other, and keeps a log.</summary>
 internal sealed class DemoGuest
 {
     private const int KiB = 1024;
@@ -27,7 +28,8 @@ internal sealed class DemoGuest
     /// <summary>What it wrote.</summary>
     public GuestLog Log { get; } = new();
 
-    /// <summary>Fills a quarter of the empty disk: runs of text, binaries and recurring blocks, with free space between.</summary>
+    /// <summary>Fills a quarter of the empty disk: runs of text, binaries
+    /// and recurring blocks, with free space between.</summary>
     /// <param name="report">Told after each write how many bytes are written.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>How many bytes were written; none was written twice.</returns>
@@ -38,7 +40,8 @@ internal sealed class DemoGuest
         {
             // In each 4 MiB, 1 MiB in the middle of nowhere: some runs join, most stand alone.
             var position = offset + (_random.Next(4) * (long)MiB);
-            var kind = _random.Next(10) switch { < 5 => ContentKind.Text, < 8 => ContentKind.Random, _ => ContentKind.Repeated };
+            var kind = _random.Next(10) switch { < 5 => ContentKind.Text, < 8 => ContentKind.Random, _ =>
+                ContentKind.Repeated };
             await WriteAsync(position, MiB, kind, cancellationToken);
             _files.Add((position, MiB));
             written += MiB;
@@ -69,7 +72,8 @@ internal sealed class DemoGuest
         await _disk.FlushAsync(cancellationToken);
     }
 
-    /// <summary>Goes on with the same work, with a short pause after every few writes, until it is told to stop.</summary>
+    /// <summary>Goes on with the same work, with a short pause after
+    /// every few writes, until it is told to stop.</summary>
     /// <param name="pause">How long to pause.</param>
     /// <param name="time">The clock of the pauses.</param>
     /// <param name="stop">Tells it to stop, between two writes; that is no failure.</param>
@@ -99,7 +103,8 @@ internal sealed class DemoGuest
         }
 
         var length = 4 * KiB << (int)_random.Next(6);
-        var kind = _random.Next(20) switch { < 11 => ContentKind.Text, < 19 => ContentKind.Random, _ => ContentKind.Zeroes };
+        var kind =
+            _random.Next(20) switch { < 11 => ContentKind.Text, < 19 => ContentKind.Random, _ => ContentKind.Zeroes };
         var offset = start + (_random.Next((uint)((extent - length) / (4 * KiB)) + 1) * 4L * KiB);
         await WriteAsync(offset, length, kind, cancellationToken);
         return length;

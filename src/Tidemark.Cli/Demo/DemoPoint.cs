@@ -42,6 +42,7 @@ internal sealed record DemoPoint
     /// <summary>How long the restore took.</summary>
     public TimeSpan RestoreTime { get; init; }
 
-    /// <summary>The guest's write after which the restored disk is its disk, byte for byte; null when it never was.</summary>
+    /// <summary>The guest's write after which the restored disk is its
+    /// disk, byte for byte; null when it never was.</summary>
     public int? Instant { get; init; }
 }

@@ -61,7 +61,8 @@ internal sealed record DemoReport
         if (Leftovers.Count == 0)
         {
             writer.WriteLine(
-                $"  {style.Good("✓")} nothing is left on the engine: no job, node, export or bitmap but the last checkpoint");
+                $"  {style.Good("✓")} nothing is left on the engine: no job, node, export or bitmap "
+                + "but the last checkpoint");
         }
 
         writer.WriteLine();
@@ -79,8 +80,8 @@ internal sealed record DemoReport
                 + $"{Count(point.FirstInstant)} to {Count(point.LastInstant)}";
         }
 
-        return $"{style.Good("✓")} {point.ShortId}: all {size} equal the guest's disk after its write {Count(instant)} of "
-            + Count(WriteCount);
+        return $"{style.Good("✓")} {point.ShortId}: all {size} equal the guest's disk "
+            + $"after its write {Count(instant)} of {Count(WriteCount)}";
     }
 
     private static string Count(int count) => count.ToString("#,0", CultureInfo.InvariantCulture);

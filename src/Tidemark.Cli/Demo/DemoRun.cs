@@ -62,7 +62,8 @@ internal sealed class DemoRun
         IReadOnlyList<string> leftovers;
         GuestLog log;
         await using (var engine = await DemoEngine.StartAsync(
-            File("disk.qcow2"), _options.Length, Path.Combine(_socketDirectory, "nbd.sock"), _console.Time, cancellationToken))
+            File("disk.qcow2"), _options.Length, Path.Combine(_socketDirectory, "nbd.sock"), _console.Time,
+            cancellationToken))
         {
             await using var disk = await engine.ConnectGuestAsync(cancellationToken);
             var guest = new DemoGuest(disk, _options.Seed);
@@ -137,7 +138,8 @@ internal sealed class DemoRun
         };
         var started = _console.Time.GetTimestamp();
         BackupReport report;
-        using (var progress = new BackupProgressDisplay(_console, $"backup {_points.Count + 1} of 3", showsNotes: false))
+        using (var progress = new BackupProgressDisplay(
+            _console, $"backup {_points.Count + 1} of 3", showsNotes: false))
         {
             report = await _service.RunAsync(request, source, repository, progress, cancellationToken);
         }
@@ -173,7 +175,8 @@ internal sealed class DemoRun
         var started = _console.Time.GetTimestamp();
         using (var progress = new BackupProgressDisplay(_console, $"restore {point.Number} of {_points.Count}"))
         {
-            var request = new RestoreRequest { Snapshot = point.SnapshotId, Disk = DemoEngine.DiskName, To = restoredPath };
+            var request =
+                new RestoreRequest { Snapshot = point.SnapshotId, Disk = DemoEngine.DiskName, To = restoredPath };
             await new RestoreService(_console.Time).RunAsync(request, repository, progress, cancellationToken);
         }
 

@@ -39,7 +39,8 @@ internal sealed class DiskImage : IDisposable
     }
 
     /// <summary>Compares every byte; the images must be equally long.</summary>
-    /// <returns>The indexes of the blocks of <see cref="BlockLength"/> that differ, or null when the lengths do.</returns>
+    /// <returns>The indexes of the blocks of <see cref="BlockLength"/>
+    /// that differ, or null when the lengths do.</returns>
     public IReadOnlyList<long>? FindDifferences(DiskImage other, CancellationToken cancellationToken)
     {
         var length = RandomAccess.GetLength(_file);
@@ -86,7 +87,8 @@ internal sealed class DiskImage : IDisposable
         var count = 0;
         while (count < BlockLength)
         {
-            var read = RandomAccess.Read(file, buffer.AsSpan(count, BlockLength - count), (index * BlockLength) + count);
+            var read =
+                RandomAccess.Read(file, buffer.AsSpan(count, BlockLength - count), (index * BlockLength) + count);
             if (read == 0)
             {
                 break;

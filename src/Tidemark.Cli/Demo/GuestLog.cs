@@ -49,6 +49,7 @@ internal sealed class GuestLog
         }
     }
 
-    /// <summary>How many bytes the writes with numbers above the first and up to the second were long, together.</summary>
+    /// <summary>How many bytes the writes with numbers above the
+    /// first and up to the second were long, together.</summary>
     public long BytesBetween(int after, int upTo) => Between(after, upTo).Sum(write => (long)write.Length);
 }

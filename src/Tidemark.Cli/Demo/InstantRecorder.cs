@@ -5,8 +5,8 @@ using Tidemark.Qmp;
 namespace Tidemark.Cli.Demo;
 
 /// <summary>
-/// A monitor that passes everything on, and notes between which two writes of the guest the instant of a backup lies: the
-/// transaction that starts the backup's jobs.
+/// A monitor that passes everything on, and notes between which two writes of the guest the instant of a backup lies:
+/// the transaction that starts the backup's jobs.
 /// </summary>
 internal sealed class InstantRecorder(IMonitor monitor, GuestLog log) : IMonitor
 {

@@ -1,6 +1,7 @@
 namespace Tidemark.Cli.Demo;
 
-/// <summary>A small generator of numbers from a seed (SplitMix64, Steele, Lea and Flood 2014): fast, and the same everywhere.</summary>
+/// <summary>A small generator of numbers from a seed (SplitMix64, Steele,
+/// Lea and Flood 2014): fast, and the same everywhere.</summary>
 internal struct SplitMix(ulong seed)
 {
     private ulong _state = seed;

@@ -4,8 +4,9 @@ using Tidemark.Cli.Terminal;
 namespace Tidemark.Cli.Passwords;
 
 /// <summary>
-/// Where the repository's password comes from, first found first taken: the file of <c>--password-file</c>, the variables
-/// TIDEMARK_PASSWORD and RESTIC_PASSWORD, the terminal. Never the command line, which every user of the host can read.
+/// Where the repository's password comes from, first found first taken: the file of <c>--password-file</c>, the
+/// variables TIDEMARK_PASSWORD and RESTIC_PASSWORD, the terminal. Never the command line, which every user of the host
+/// can read.
 /// </summary>
 internal static class PasswordSource
 {
@@ -63,7 +64,8 @@ internal static class PasswordSource
 
     private static string Ask(CommandConsole console, bool isNew)
     {
-        var password = console.ReadSecret(isNew ? "choose a password for the new repository: " : "repository password: ")
+        var password =
+            console.ReadSecret(isNew ? "choose a password for the new repository: " : "repository password: ")
             ?? throw new CliException(
                 $"no password: give --password-file FILE, or set {Variable} (or {ResticVariable})");
         if (password.Length == 0)

@@ -16,7 +16,8 @@ internal abstract record BackupSource
     {
         if (text.StartsWith(LibvirtPrefix, StringComparison.Ordinal))
         {
-            throw new UsageException("a source 'libvirt:…' is not supported yet: give the monitor, qmp:PATH or qmp:HOST:PORT");
+            throw new UsageException(
+                "a source 'libvirt:…' is not supported yet: give the monitor, qmp:PATH or qmp:HOST:PORT");
         }
 
         if (!text.StartsWith(MonitorPrefix, StringComparison.Ordinal))
@@ -40,6 +41,7 @@ internal abstract record BackupSource
         var host = address[..colon].TrimStart('[').TrimEnd(']');
         return host.Length > 0 && ushort.TryParse(address.AsSpan(colon + 1), out var port) && port > 0
             ? new TcpMonitorSource(host, port)
-            : throw new UsageException($"'{text}' is no monitor: qmp:PATH (with a slash) or qmp:HOST:PORT (1 to 65535)");
+            : throw new UsageException(
+                $"'{text}' is no monitor: qmp:PATH (with a slash) or qmp:HOST:PORT (1 to 65535)");
     }
 }

@@ -33,11 +33,14 @@ internal sealed class ImageSession : IAsyncDisposable
         _path, async cancellationToken => await _engine.ConnectInProcessAsync(cancellationToken));
 
     /// <summary>Opens an image.</summary>
-    /// <param name="path">A qcow2 image, opened to be written (its bitmaps are); anything else is a raw one, only read.</param>
+    /// <param name="path">A qcow2 image, opened to be written (its
+    /// bitmaps are); anything else is a raw one, only read.</param>
     /// <param name="time">The clock.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <exception cref="CliException">It does not exist, is in use, is damaged, or needs what is not supported.</exception>
-    public static async Task<ImageSession> OpenAsync(string path, TimeProvider time, CancellationToken cancellationToken)
+    /// <exception cref="CliException">It does not exist, is in use, is
+    /// damaged, or needs what is not supported.</exception>
+    public static async Task<ImageSession> OpenAsync(
+        string path, TimeProvider time, CancellationToken cancellationToken)
     {
         var full = Path.GetFullPath(path);
         var isQcow2 = IsQcow2(full);
@@ -85,8 +88,9 @@ internal sealed class ImageSession : IAsyncDisposable
     /// <exception cref="BlockException">The image could not be closed well: its bitmaps may not be stored.</exception>
     public ValueTask DisposeAsync() => _engine.DisposeAsync();
 
-    // A raw disk whose guest wrote this magic at its beginning would be taken for an image: it then fails to open as one,
-    // or opens as one, which nobody but the guest's owner can have arranged. QEMU draws the same line when it probes.
+    // A raw disk whose guest wrote this magic at its beginning would be taken for an image: it then fails to open as
+    // one, or opens as one, which nobody but the guest's owner can have arranged. QEMU draws the same line when it
+    // probes.
     private static bool IsQcow2(string path)
     {
         try

@@ -2,7 +2,8 @@ using Tidemark.Backup.Running;
 
 namespace Tidemark.Cli.Terminal;
 
-/// <summary>Shows a backup or a restore on standard error: what is being done, how far it is, what the user should know.</summary>
+/// <summary>Shows a backup or a restore on standard error: what is
+/// being done, how far it is, what the user should know.</summary>
 internal sealed class BackupProgressDisplay : IBackupProgress, IDisposable
 {
     private readonly CommandConsole _console;

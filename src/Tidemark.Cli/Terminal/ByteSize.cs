@@ -29,7 +29,8 @@ internal static class ByteSize
         return $"{text} {Units[unit]}iB";
     }
 
-    /// <summary>Reads a size: a number with an optional unit K, M, G, T, P or E (or KiB, MiB …), each 1024 of the one before.</summary>
+    /// <summary>Reads a size: a number with an optional unit K, M, G, T, P
+    /// or E (or KiB, MiB …), each 1024 of the one before.</summary>
     /// <returns>False when it is no size, is negative, or is no whole number of bytes.</returns>
     public static bool TryParse(string text, out long bytes)
     {

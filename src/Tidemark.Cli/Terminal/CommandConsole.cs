@@ -23,9 +23,11 @@ internal sealed class CommandConsole : IDisposable
     /// <param name="output">Where results go.</param>
     /// <param name="error">Where everything else goes.</param>
     /// <param name="environment">Reads an environment variable.</param>
-    /// <param name="readSecret">Asks on the terminal without echo, given the prompt; null when there is no terminal.</param>
+    /// <param name="readSecret">Asks on the terminal without echo,
+    /// given the prompt; null when there is no terminal.</param>
     public CommandConsole(
-        TextWriter output, TextWriter error, Func<string, string?> environment, Func<string, string?>? readSecret = null)
+        TextWriter output, TextWriter error, Func<string, string?> environment, Func<string,
+        string?>? readSecret = null)
     {
         Output = output;
         Error = error;

@@ -7,7 +7,8 @@ namespace Tidemark.Cli.Terminal;
 /// <summary>Prints a JSON value as one line on standard output.</summary>
 internal static class JsonOutput
 {
-    private static readonly JsonWriterOptions s_options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonWriterOptions s_options =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Prints what the given function writes.</summary>
     public static void Write(CommandConsole console, Action<Utf8JsonWriter> write)

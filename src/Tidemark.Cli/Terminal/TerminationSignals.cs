@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace Tidemark.Cli.Terminal;
 
 /// <summary>
-/// Ctrl-C, SIGTERM and SIGHUP as cancellation: the first one lets the work undo what it began, so that nothing is left on
-/// the hypervisor. A second one ends the process at once, for who cannot wait.
+/// Ctrl-C, SIGTERM and SIGHUP as cancellation: the first one lets the work undo what it began, so that nothing is left
+/// on the hypervisor. A second one ends the process at once, for who cannot wait.
 /// </summary>
 internal sealed class TerminationSignals : IDisposable
 {

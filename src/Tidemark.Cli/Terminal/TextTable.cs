@@ -2,8 +2,8 @@ namespace Tidemark.Cli.Terminal;
 
 /// <summary>A table for people: a heading, a rule, rows; columns as wide as their widest cell.</summary>
 /// <remarks>
-/// A column whose heading begins with '>' is aligned to the right; one whose heading ends with '?' is left out when all its
-/// cells are empty. Lines are never broken: a pipe has no width.
+/// A column whose heading begins with '>' is aligned to the right; one whose heading ends with '?' is left out when all
+/// its cells are empty. Lines are never broken: a pipe has no width.
 /// </remarks>
 internal sealed class TextTable
 {
@@ -48,5 +48,6 @@ internal sealed class TextTable
     }
 
     private string Line(string[] cells, int[] shown, int[] widths) => string.Join(Gap, shown.Select(column =>
-        _alignsRight[column] ? cells[column].PadLeft(widths[column]) : cells[column].PadRight(widths[column]))).TrimEnd();
+        _alignsRight[column] ? cells[column].PadLeft(widths[column]) : cells[column].PadRight(widths[column])))
+            .TrimEnd();
 }

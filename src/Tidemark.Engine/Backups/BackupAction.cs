@@ -68,7 +68,8 @@ internal sealed class BackupAction(BackupOptions options, NodeSet nodes, JobSet 
     private CopyBeforeWriteFilter CreateFilter(string name, BlockNode source, BlockNode target, BackupBitmap? bitmap) =>
         new(name, source, target, new CopyBeforeWriteOptions
         {
-            OnError = options.BreakGuestWrite ? CopyBeforeWritePolicy.BreakGuestWrite : CopyBeforeWritePolicy.BreakSnapshot,
+            OnError =
+                options.BreakGuestWrite ? CopyBeforeWritePolicy.BreakGuestWrite : CopyBeforeWritePolicy.BreakSnapshot,
             Timeout = options.CopyTimeout,
             Access = options.Sync == BackupSync.Bitmap ? bitmap!.Bitmap : null,
             TargetIsSnapshot = options.Sync == BackupSync.None,

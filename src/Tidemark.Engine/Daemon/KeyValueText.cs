@@ -135,7 +135,8 @@ internal static class KeyValueText
                 var name = index.ToString(CultureInfo.InvariantCulture);
                 list.Add(parent.Count <= MaximumListLength && parent[name] is { } item
                     ? Listify(item)
-                    : throw new StorageDaemonException($"Parameter '{name}' missing: a list is numbered from 0 without gaps"));
+                    : throw new StorageDaemonException(
+                        $"Parameter '{name}' missing: a list is numbered from 0 without gaps"));
             }
 
             return list;

@@ -96,7 +96,8 @@ internal sealed class MonitorListener : IAsyncDisposable
             File.Delete(path);
         }
 
-        return Listen(new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified), new UnixDomainSocketEndPoint(path));
+        return Listen(new Socket(
+            AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified), new UnixDomainSocketEndPoint(path));
     }
 
     private static bool IsDeadSocket(string path)
@@ -125,7 +126,8 @@ internal sealed class MonitorListener : IAsyncDisposable
             ? addresses[0]
             : throw new StorageDaemonException($"--chardev {options.Id}: host '{options.Host}' has no address");
         return Listen(
-            new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp), new IPEndPoint(address, options.Port));
+            new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp),
+            new IPEndPoint(address, options.Port));
     }
 
     private static Socket Listen(Socket socket, EndPoint endPoint)

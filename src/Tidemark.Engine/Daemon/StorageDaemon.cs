@@ -23,7 +23,8 @@ public static class StorageDaemon
     /// <param name="cancellationToken">Ends the daemon as a signal would.</param>
     /// <returns>The exit code: 0 when everything was done and stored.</returns>
     public static async Task<int> RunAsync(
-        IReadOnlyList<string> arguments, TextWriter output, TextWriter error, CancellationToken cancellationToken = default)
+        IReadOnlyList<string> arguments, TextWriter output, TextWriter error,
+        CancellationToken cancellationToken = default)
     {
         try
         {
@@ -39,7 +40,8 @@ public static class StorageDaemon
             return 0;
         }
         catch (Exception exception) when (exception
-            is StorageDaemonException or QmpException or Blocks.Nodes.BlockException or IOException or UnauthorizedAccessException)
+            is StorageDaemonException or QmpException or Blocks.Nodes.BlockException
+            or IOException or UnauthorizedAccessException)
         {
             await error.WriteLineAsync(
                 $"tidemark storage-daemon: {exception.Message}".AsMemory(), CancellationToken.None)
@@ -95,7 +97,8 @@ public static class StorageDaemon
     }
 
     private static async Task SetUpAsync(
-        StorageEngine engine, StorageDaemonOptions options, List<MonitorListener> monitors, CancellationToken cancellationToken)
+        StorageEngine engine, StorageDaemonOptions options, List<MonitorListener> monitors,
+        CancellationToken cancellationToken)
     {
         Dictionary<string, ChardevOptions> chardevs = new(StringComparer.Ordinal);
         foreach (var (option, text) in options.Steps)
@@ -142,7 +145,8 @@ public static class StorageDaemon
     }
 
     private static async Task<MonitorListener> StartMonitorAsync(
-        StorageEngine engine, string text, Dictionary<string, ChardevOptions> chardevs, CancellationToken cancellationToken)
+        StorageEngine engine, string text, Dictionary<string, ChardevOptions> chardevs,
+        CancellationToken cancellationToken)
     {
         var arguments = StorageDaemonOptions.ToArguments(text, "chardev");
         var name = arguments.GetString("chardev");

@@ -39,7 +39,8 @@ public sealed record StorageDaemonOptions
                     return new StorageDaemonOptions { Version = true };
                 case "daemonize":
                     throw new StorageDaemonException(
-                        "--daemonize is not supported: run the daemon in the background (&, systemd) and use --pidfile");
+                        "--daemonize is not supported: run the daemon in the background (&, systemd) and use "
+                        + "--pidfile");
                 case "object" or "trace":
                     throw new StorageDaemonException($"--{name} is not supported");
             }

@@ -77,7 +77,8 @@ internal sealed class JobSet
     /// <summary><c>job-cancel</c>.</summary>
     internal async ValueTask CancelAsync(Job job)
     {
-        Require(job, "cancel", JobStatus.Created, JobStatus.Running, JobStatus.Paused, JobStatus.Waiting, JobStatus.Pending);
+        Require(job, "cancel", JobStatus.Created, JobStatus.Running, JobStatus.Paused, JobStatus.Waiting,
+            JobStatus.Pending);
         var wasPending = job.Status == JobStatus.Pending;
         job.Cancel();
         if (wasPending)

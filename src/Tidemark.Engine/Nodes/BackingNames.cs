@@ -11,7 +11,8 @@ internal static class BackingNames
     /// <returns>Null when it names no file, but a protocol or an option list.</returns>
     internal static string? Resolve(string name, string? imagePath)
     {
-        if (name.StartsWith(FileProtocol, StringComparison.Ordinal) && !name.StartsWith("file://", StringComparison.Ordinal))
+        if (name.StartsWith(FileProtocol, StringComparison.Ordinal)
+            && !name.StartsWith("file://", StringComparison.Ordinal))
         {
             name = name[FileProtocol.Length..];
         }

@@ -66,7 +66,8 @@ internal sealed class NodeOpener
             {
                 FileNodeOptions file => OpenFile(name, file, readOnly),
                 NullNodeOptions nothing => new NullNode(name, nothing.Size, nothing.ReadZeroes, readOnly),
-                NbdDriverOptions remote => await OpenNbdAsync(name, remote, readOnly, cancellationToken).ConfigureAwait(false),
+                NbdDriverOptions remote =>
+                    await OpenNbdAsync(name, remote, readOnly, cancellationToken).ConfigureAwait(false),
                 RawNodeOptions raw => new RawNode(
                     name,
                     await ChildAsync(raw.File, readOnly, owned, depth, cancellationToken).ConfigureAwait(false),
@@ -199,7 +200,8 @@ internal sealed class NodeOpener
 
     // The backing file that an image's header names, read-only, with whatever that one needs in turn.
     private async ValueTask<BlockNode> OpenBackingAsync(
-        BlockNode file, string name, string? format, List<NodeEntry> owned, int depth, CancellationToken cancellationToken)
+        BlockNode file, string name, string? format, List<NodeEntry> owned, int depth,
+        CancellationToken cancellationToken)
     {
         if (depth >= MaximumChainLength)
         {
@@ -247,7 +249,8 @@ internal sealed class NodeOpener
     }
 
     private async ValueTask<BlockNode> OpenFilterAsync(
-        string name, CopyBeforeWriteNodeOptions options, List<NodeEntry> owned, int depth, CancellationToken cancellationToken)
+        string name, CopyBeforeWriteNodeOptions options, List<NodeEntry> owned, int depth,
+        CancellationToken cancellationToken)
     {
         var file = await ChildAsync(options.File, false, owned, depth, cancellationToken).ConfigureAwait(false);
         var target = await ChildAsync(options.Target, false, owned, depth, cancellationToken).ConfigureAwait(false);
@@ -278,7 +281,8 @@ internal sealed class NodeOpener
     private static async ValueTask<BlockNode> OpenNbdAsync(
         string name, NbdDriverOptions options, bool readOnly, CancellationToken cancellationToken) =>
         await NbdNode.ConnectAsync(
-            name, options.Server, new NbdNodeOptions { ExportName = options.Export, ReadOnly = readOnly }, cancellationToken)
+            name, options.Server, new NbdNodeOptions { ExportName = options.Export, ReadOnly = readOnly },
+            cancellationToken)
             .ConfigureAwait(false);
 
     private static QmpException Refuse(string description) => new(QmpException.GenericError, description);

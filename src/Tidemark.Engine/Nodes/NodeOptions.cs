@@ -53,7 +53,8 @@ internal sealed record NbdDriverOptions(NbdEndPoint Server, string Export) : Nod
 
 /// <summary>Driver <c>copy-before-write</c>.</summary>
 internal sealed record CopyBeforeWriteNodeOptions(
-    ChildOptions File, ChildOptions Target, string? BitmapNode, string? BitmapName, bool? BreakGuestWrite, TimeSpan? Timeout)
+    ChildOptions File, ChildOptions Target, string? BitmapNode, string? BitmapName, bool? BreakGuestWrite,
+    TimeSpan? Timeout)
     : NodeOptions
 {
     internal override string Driver => "copy-before-write";

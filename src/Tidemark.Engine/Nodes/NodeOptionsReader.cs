@@ -16,7 +16,8 @@ internal static class NodeOptionsReader
         "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress", "copy-on-read", "dmg", "ftp", "ftps",
         "gluster", "host_cdrom", "host_device", "http", "https", "io_uring", "iscsi", "luks", "nfs", "null-aio",
         "nvme", "nvme-io_uring", "parallels", "preallocate", "qcow", "qed", "quorum", "rbd", "replication", "ssh",
-        "throttle", "vdi", "vhdx", "virtio-blk-vfio-pci", "virtio-blk-vhost-user", "virtio-blk-vhost-vdpa", "vmdk", "vpc",
+        "throttle", "vdi", "vhdx", "virtio-blk-vfio-pci", "virtio-blk-vhost-user", "virtio-blk-vhost-vdpa", "vmdk",
+        "vpc",
         "vvfat", "blkdebug",
     };
 

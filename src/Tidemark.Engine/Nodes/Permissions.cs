@@ -13,8 +13,8 @@ namespace Tidemark.Engine.Nodes;
 //   format (qcow2) -> file        if the format is writable     no: somebody else's write would tear its metadata
 //   filter, raw -> file           if one of its users does      if all of its users do
 //   overlay -> backing            no                            if all of its users do
-//   copy-before-write -> file     if one of its users does      only while nobody uses the filter, a job included: a write
-//                                                               past it would overwrite what the frozen view still needs
+//   copy-before-write -> file     if one of its users does      only while nobody uses the filter (nor a job): a write
+//                                                               past it would destroy what the frozen view needs
 //   copy-before-write -> target   yes                           yes: the disk may be in the target's backing chain
 //   snapshot-access -> filter     no                            yes
 
@@ -93,7 +93,8 @@ internal sealed class Permissions
             ChildRole.Target => true,
             ChildRole.Backing => owner.Parents.All(SharesWrite),
             _ when owner.Driver == "snapshot-access" => true,
-            _ when owner.Driver == "copy-before-write" => owner.Parents.Count == 0 && _nodes.Find(owner)?.JobType is null,
+            _ when owner.Driver == "copy-before-write" =>
+                owner.Parents.Count == 0 && _nodes.Find(owner)?.JobType is null,
             _ when IsPassThrough(owner) => owner.Parents.All(SharesWrite),
             _ => false,
         };

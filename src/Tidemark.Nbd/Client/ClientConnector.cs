@@ -5,7 +5,8 @@ using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Nbd.Client;
 
-/// <summary>Connects on a thread of its own, within a deadline, and lets that thread go on with the connection.</summary>
+/// <summary>Connects on a thread of its own, within a deadline, and
+/// lets that thread go on with the connection.</summary>
 /// <remarks>Everything is blocking, so that the socket stays a blocking one; the deadline and the caller's token close
 /// it under the thread.</remarks>
 internal sealed class ClientConnector
@@ -22,10 +23,12 @@ internal sealed class ClientConnector
 
     private ClientConnector(NbdEndPoint endPoint) => _endPoint = endPoint;
 
-    /// <summary>Connects and runs <paramref name="body"/> on a new thread; returns when the body sets its result.</summary>
+    /// <summary>Connects and runs <paramref name="body"/> on a new
+    /// thread; returns when the body sets its result.</summary>
     /// <param name="endPoint">The server.</param>
     /// <param name="options">For the deadline.</param>
-    /// <param name="body">Runs on the thread; owns the transport. What it throws before the result is set is thrown here.</param>
+    /// <param name="body">Runs on the thread; owns the transport. What it
+    /// throws before the result is set is thrown here.</param>
     /// <param name="cancellationToken">Gives up.</param>
     internal static async Task<T> RunAsync<T>(
         NbdEndPoint endPoint,
@@ -62,7 +65,8 @@ internal sealed class ClientConnector
     }
 
     private void Run<T>(
-        IReadOnlyList<EndPoint> addresses, Action<NbdTransport, TaskCompletionSource<T>> body, TaskCompletionSource<T> result)
+        IReadOnlyList<EndPoint> addresses, Action<NbdTransport, TaskCompletionSource<T>> body,
+        TaskCompletionSource<T> result)
     {
         try
         {
@@ -144,7 +148,8 @@ internal sealed class ClientConnector
     {
         lock (_gate)
         {
-            _abandoned ??= new NbdException(BlockErrorKind.Io, $"cannot connect to the NBD server at {_endPoint}: {why}");
+            _abandoned
+                ??= new NbdException(BlockErrorKind.Io, $"cannot connect to the NBD server at {_endPoint}: {why}");
             if (_transport is not null)
             {
                 _transport.Abort();
@@ -177,7 +182,8 @@ internal sealed class ClientConnector
         }
         catch (SocketException exception)
         {
-            throw new NbdException(BlockErrorKind.NotFound, $"'{_endPoint.Host}' has no address: {exception.Message}", exception);
+            throw new NbdException(
+                BlockErrorKind.NotFound, $"'{_endPoint.Host}' has no address: {exception.Message}", exception);
         }
     }
 }

@@ -38,7 +38,8 @@ internal sealed class ClientHandshake
             case NbdMagic.Option:
                 break;
             case NbdMagic.OldStyle:
-                throw new NbdException(BlockErrorKind.NotSupported, "the server speaks oldstyle NBD, which is not supported");
+                throw new NbdException(
+                    BlockErrorKind.NotSupported, "the server speaks oldstyle NBD, which is not supported");
             default:
                 throw NbdException.Protocol("its greeting is of an unknown kind");
         }
@@ -132,7 +133,8 @@ internal sealed class ClientHandshake
             var id = BinaryPrimitives.ReadUInt32BigEndian(reply.Data);
             if (selected.ContainsValue(id) || !contexts.Contains(context) || !selected.TryAdd(context, id))
             {
-                throw NbdException.Protocol($"it selected the context '{context}' ({id}) twice, or without being asked");
+                throw NbdException.Protocol(
+                    $"it selected the context '{context}' ({id}) twice, or without being asked");
             }
         });
         if (final.IsError)
@@ -274,7 +276,8 @@ internal sealed class ClientHandshake
             ? export
             : throw new NbdException(
                 BlockErrorKind.NotSupported,
-                $"the export's length {export.Length} is no multiple of its minimum block size {export.MinimumBlockSize}");
+                $"the export's length {export.Length} is no multiple of its minimum block "
+                + $"size {export.MinimumBlockSize}");
 
     private static NbdException Refused(string exportName, OptionReply final)
     {
@@ -324,7 +327,8 @@ internal sealed class ClientHandshake
             if (header.Length > NbdLimits.MaximumOptionReplyLength)
             {
                 throw NbdException.Protocol(
-                    $"a reply of {header.Length} bytes to {option} is over the limit of {NbdLimits.MaximumOptionReplyLength}");
+                    $"a reply of {header.Length} bytes to {option} is over the limit "
+                    + $"of {NbdLimits.MaximumOptionReplyLength}");
             }
 
             var body = new byte[header.Length];

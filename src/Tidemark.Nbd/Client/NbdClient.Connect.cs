@@ -45,7 +45,8 @@ public sealed partial class NbdClient
             cancellationToken);
     }
 
-    /// <summary>Enters an export over a connection that was made in some other way; the transport is the client's.</summary>
+    /// <summary>Enters an export over a connection that was made in
+    /// some other way; the transport is the client's.</summary>
     internal static Task<NbdClient> ConnectAsync(NbdTransport transport, NbdClientOptions options)
     {
         Check(options);
@@ -91,7 +92,8 @@ public sealed partial class NbdClient
             var receiver = new ReceiveBuffer(transport, ReadAhead);
             var handshake = new ClientHandshake(transport, receiver);
             handshake.Greet();
-            client = new NbdClient(transport, receiver, handshake.Enter(options.ExportName, options.MetaContexts), options);
+            client =
+                new NbdClient(transport, receiver, handshake.Enter(options.ExportName, options.MetaContexts), options);
         }
         catch
         {

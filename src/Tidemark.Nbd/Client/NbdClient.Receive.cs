@@ -88,7 +88,8 @@ public sealed partial class NbdClient
                     ReceiveStatus(place, chunk);
                     break;
                 default:
-                    throw NbdException.Protocol($"a chunk of type {(ushort)chunk.Type} in reply to {place.Header.Command}");
+                    throw NbdException.Protocol(
+                        $"a chunk of type {(ushort)chunk.Type} in reply to {place.Header.Command}");
             }
         }
 
@@ -147,12 +148,14 @@ public sealed partial class NbdClient
             || length > place.Header.Length - (offset - first))
         {
             throw NbdException.Protocol(
-                $"a chunk of {length} bytes at {offset} lies outside its read of {place.Header.Length} bytes at {first}");
+                $"a chunk of {length} bytes at {offset} lies outside its read of {place.Header.Length} bytes "
+                + $"at {first}");
         }
 
         if (!place.Coverage.TryAdd((long)offset, (long)offset + length))
         {
-            throw NbdException.Protocol($"a chunk at {offset} overlaps an earlier one, or the read comes in too many pieces");
+            throw NbdException.Protocol(
+                $"a chunk at {offset} overlaps an earlier one, or the read comes in too many pieces");
         }
 
         return place.Target.Span.Slice((int)(offset - first), (int)length);
@@ -231,7 +234,8 @@ public sealed partial class NbdClient
         var name = Enum.IsDefined(error) ? error.ToString() : $"error {(uint)error}";
         return new NbdException(
             error,
-            $"the NBD server answers {name} to {place.Header.Command} of {place.Header.Length} bytes at {place.Header.Offset}"
+            $"the NBD server answers {name} to {place.Header.Command} of {place.Header.Length} bytes "
+            + $"at {place.Header.Offset}"
                 + (message.Length > 0 ? $": {message}" : ""));
     }
 

@@ -11,7 +11,8 @@ public sealed partial class NbdClient
     private ValueTask SubmitAsync(in OutgoingRequest request, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        return _free.Wait(0, CancellationToken.None) ? Submit(request, cancellationToken) : SubmitLaterAsync(request, cancellationToken);
+        return _free.Wait(0, CancellationToken.None) ? Submit(request, cancellationToken)
+            : SubmitLaterAsync(request, cancellationToken);
     }
 
     private async ValueTask SubmitLaterAsync(OutgoingRequest request, CancellationToken cancellationToken)
@@ -92,7 +93,8 @@ public sealed partial class NbdClient
             {
                 place.CancelledAt = Math.Max(1, _options.TimeProvider.GetTimestamp());
                 _abandonTimer ??= _options.TimeProvider.CreateTimer(
-                    static client => ((NbdClient)client!).GiveUp(), this, _options.CancellationGrace, _options.CancellationGrace);
+                    static client =>
+                        ((NbdClient)client!).GiveUp(), this, _options.CancellationGrace, _options.CancellationGrace);
             }
         }
     }
@@ -178,7 +180,8 @@ public sealed partial class NbdClient
         {
             var piece = target[..Math.Min(target.Length, MaximumPayload)];
             await SubmitAsync(
-                new(NbdCommand.Read, CommandFlags.None, offset, (uint)piece.Length) { Target = piece }, cancellationToken)
+                new(NbdCommand.Read, CommandFlags.None, offset, (uint)piece.Length) { Target = piece },
+                cancellationToken)
                 .ConfigureAwait(false);
             offset += piece.Length;
             target = target[piece.Length..];
@@ -186,7 +189,8 @@ public sealed partial class NbdClient
     }
 
     private async ValueTask WritePiecesAsync(
-        long offset, ReadOnlyMemory<byte> source, CommandFlags flags, bool flushAfter, CancellationToken cancellationToken)
+        long offset, ReadOnlyMemory<byte> source, CommandFlags flags, bool flushAfter,
+        CancellationToken cancellationToken)
     {
         while (!source.IsEmpty)
         {
@@ -211,7 +215,8 @@ public sealed partial class NbdClient
         {
             var count = (int)Math.Min(length, Math.Min(s_zeroes.Length, MaximumPayload));
             await SubmitAsync(
-                new(NbdCommand.Write, flags, offset, (uint)count) { Payload = s_zeroes.AsMemory(0, count) }, cancellationToken)
+                new(NbdCommand.Write, flags, offset, (uint)count) { Payload = s_zeroes.AsMemory(0, count) },
+                cancellationToken)
                 .ConfigureAwait(false);
             offset += count;
             length -= count;

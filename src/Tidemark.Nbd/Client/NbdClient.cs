@@ -16,7 +16,8 @@ namespace Tidemark.Nbd.Client;
 /// the connection or the protocol fails every request in flight and every later one, with the first reason. There is
 /// no reconnecting. A reply is believed only if its cookie is in flight, its lengths fit and its chunks cover the
 /// whole read.</para>
-/// <para>Each returned task must be awaited, and only once: its place among the requests in flight is free after that.</para>
+/// <para>Each returned task must be awaited, and only once: its
+/// place among the requests in flight is free after that.</para>
 /// </remarks>
 public sealed partial class NbdClient : IAsyncDisposable
 {
@@ -114,7 +115,8 @@ public sealed partial class NbdClient : IAsyncDisposable
     {
         CheckRange(offset, target.Length);
         return target.Length <= MaximumPayload
-            ? SubmitAsync(new(NbdCommand.Read, CommandFlags.None, offset, (uint)target.Length) { Target = target }, cancellationToken)
+            ? SubmitAsync(new(
+                NbdCommand.Read, CommandFlags.None, offset, (uint)target.Length) { Target = target }, cancellationToken)
             : ReadPiecesAsync(offset, target, cancellationToken);
     }
 
@@ -125,17 +127,21 @@ public sealed partial class NbdClient : IAsyncDisposable
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="NbdException">As <see cref="ReadAsync"/>.</exception>
     public ValueTask WriteAsync(
-        long offset, ReadOnlyMemory<byte> source, bool forceUnitAccess = false, CancellationToken cancellationToken = default)
+        long offset, ReadOnlyMemory<byte> source, bool forceUnitAccess = false,
+        CancellationToken cancellationToken = default)
     {
         CheckRange(offset, source.Length);
         var flags = UnitAccessFlag(forceUnitAccess, out var flushAfter);
         return source.Length <= MaximumPayload && !flushAfter
-            ? SubmitAsync(new(NbdCommand.Write, flags, offset, (uint)source.Length) { Payload = source }, cancellationToken)
+            ? SubmitAsync(
+                new(NbdCommand.Write, flags, offset, (uint)source.Length) { Payload = source }, cancellationToken)
             : WritePiecesAsync(offset, source, flags, flushAfter, cancellationToken);
     }
 
-    /// <summary>Makes a range read as zero; any length. Where the server has no such command, zero bytes are sent.</summary>
-    /// <exception cref="NbdException">As <see cref="ReadAsync"/>; also not supported, with <see cref="WriteFlags.NoFallback"/>.</exception>
+    /// <summary>Makes a range read as zero; any length. Where the
+    /// server has no such command, zero bytes are sent.</summary>
+    /// <exception cref="NbdException">As <see cref="ReadAsync"/>; also not
+    /// supported, with <see cref="WriteFlags.NoFallback"/>.</exception>
     public async ValueTask WriteZeroesAsync(
         long offset, long length, WriteFlags flags = WriteFlags.None, CancellationToken cancellationToken = default)
     {
@@ -151,7 +157,8 @@ public sealed partial class NbdClient : IAsyncDisposable
                     : throw CannotZero();
             }
 
-            await SubmitPiecesAsync(NbdCommand.WriteZeroes, commandFlags, offset, length, cancellationToken).ConfigureAwait(false);
+            await SubmitPiecesAsync(NbdCommand.WriteZeroes, commandFlags, offset, length, cancellationToken)
+                .ConfigureAwait(false);
         }
         else if ((flags & WriteFlags.NoFallback) != 0)
         {
@@ -168,7 +175,8 @@ public sealed partial class NbdClient : IAsyncDisposable
         }
     }
 
-    /// <summary>Says that a range's content is no longer wanted; does nothing where the server does not understand it.</summary>
+    /// <summary>Says that a range's content is no longer wanted; does
+    /// nothing where the server does not understand it.</summary>
     /// <exception cref="NbdException">As <see cref="ReadAsync"/>.</exception>
     public ValueTask TrimAsync(long offset, long length, CancellationToken cancellationToken = default)
     {
@@ -178,7 +186,8 @@ public sealed partial class NbdClient : IAsyncDisposable
             : default;
     }
 
-    /// <summary>Makes every write durable that completed before the call; does nothing where the server has no cache.</summary>
+    /// <summary>Makes every write durable that completed before the
+    /// call; does nothing where the server has no cache.</summary>
     /// <exception cref="NbdException">As <see cref="ReadAsync"/>.</exception>
     public ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
         (Flags & NbdTransmissionFlags.SendFlush) != 0
@@ -198,7 +207,8 @@ public sealed partial class NbdClient : IAsyncDisposable
         if (!_export.Contexts.TryGetValue(contextName, out var id))
         {
             throw new NbdException(
-                BlockErrorKind.NotFound, $"the NBD server does not offer the metadata context '{contextName}' for this export");
+                BlockErrorKind.NotFound,
+                $"the NBD server does not offer the metadata context '{contextName}' for this export");
         }
 
         var dirty = contextName.StartsWith(MetaContextNames.DirtyBitmapPrefix, StringComparison.Ordinal);
@@ -290,7 +300,8 @@ public sealed partial class NbdClient : IAsyncDisposable
         {
             throw new NbdException(
                 BlockErrorKind.OutOfRange,
-                $"{length} bytes at {offset} lie outside the export of {Length} bytes, or are no multiples of {MinimumBlockSize}");
+                $"{length} bytes at {offset} lie outside the export of {Length} bytes, or are no multiples "
+                + $"of {MinimumBlockSize}");
         }
     }
 }

@@ -57,27 +57,32 @@ public sealed class NbdNode : BlockNode
     /// <param name="endPoint">The server.</param>
     /// <param name="options">The export and how to use it.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <exception cref="NbdException">As <see cref="NbdClient.ConnectAsync(NbdEndPoint, NbdClientOptions?, CancellationToken)"/>.</exception>
+    /// <exception cref="NbdException">As
+    /// <see cref="NbdClient.ConnectAsync(NbdEndPoint, NbdClientOptions?, CancellationToken)"/>.</exception>
     public static async Task<NbdNode> ConnectAsync(
-        string name, NbdEndPoint endPoint, NbdNodeOptions? options = null, CancellationToken cancellationToken = default)
+        string name, NbdEndPoint endPoint, NbdNodeOptions? options = null,
+        CancellationToken cancellationToken = default)
     {
         options ??= new NbdNodeOptions();
         var clientOptions = options.Client with
         {
             ExportName = options.ExportName,
-            MetaContexts = [.. options.MetaContexts.Prepend(MetaContextNames.BaseAllocation).Distinct(StringComparer.Ordinal)],
+            MetaContexts =
+                [.. options.MetaContexts.Prepend(MetaContextNames.BaseAllocation).Distinct(StringComparer.Ordinal)],
         };
         List<NbdClient> clients = [];
         try
         {
             do
             {
-                var client = await NbdClient.ConnectAsync(endPoint, clientOptions, cancellationToken).ConfigureAwait(false);
+                var client =
+                    await NbdClient.ConnectAsync(endPoint, clientOptions, cancellationToken).ConfigureAwait(false);
                 clients.Add(client);
                 if (client.Length != clients[0].Length || client.Flags != clients[0].Flags)
                 {
                     throw new NbdException(
-                        BlockErrorKind.Io, $"the server at {endPoint} describes one export differently on two connections");
+                        BlockErrorKind.Io,
+                        $"the server at {endPoint} describes one export differently on two connections");
                 }
             }
             while (clients.Count < options.Connections && clients[0].CanMultiConnection);
@@ -100,7 +105,8 @@ public sealed class NbdNode : BlockNode
     /// </summary>
     /// <exception cref="NbdException">The server does not offer the context, or the connection is lost.</exception>
     public ValueTask GetMetaContextExtentsAsync(
-        string contextName, long offset, long length, ExtentList extents, CancellationToken cancellationToken = default) =>
+        string contextName, long offset, long length, ExtentList extents,
+        CancellationToken cancellationToken = default) =>
         Next().GetExtentsAsync(contextName, offset, length, extents, cancellationToken);
 
     /// <inheritdoc/>

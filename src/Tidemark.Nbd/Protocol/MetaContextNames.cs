@@ -1,6 +1,7 @@
 namespace Tidemark.Nbd.Protocol;
 
-/// <summary>The names of the metadata contexts that we know ("Metadata querying"; QEMU's docs/interop/nbd.txt).</summary>
+/// <summary>The names of the metadata contexts that we know
+/// ("Metadata querying"; QEMU's docs/interop/nbd.txt).</summary>
 public static class MetaContextNames
 {
     /// <summary>Holes and zeroes.</summary>

@@ -34,7 +34,8 @@ public sealed record NbdEndPoint
         {
             throw new NbdException(
                 Blocks.Nodes.BlockErrorKind.Invalid,
-                $"'{path}' cannot be a unix socket's path: it has {length} bytes, 1 to {MaximumSocketPathLength} are possible");
+                $"'{path}' cannot be a unix socket's path: it has {length} bytes, 1 to {MaximumSocketPathLength} are "
+                + "possible");
         }
 
         return new NbdEndPoint { SocketPath = path };

@@ -19,14 +19,16 @@ internal abstract class NbdTransport : IDisposable
     /// <exception cref="IOException">The connection broke.</exception>
     internal abstract int ReceiveAll(Span<byte> target);
 
-    /// <summary>Sends both parts, in order, in one system call where possible. Returns when all is handed over.</summary>
+    /// <summary>Sends both parts, in order, in one system call where
+    /// possible. Returns when all is handed over.</summary>
     /// <exception cref="IOException">The connection broke; some bytes may have left.</exception>
     internal abstract void Send(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second);
 
     /// <summary>Whether bytes wait to be received.</summary>
     internal abstract bool HasWaitingBytes { get; }
 
-    /// <summary>Ends both directions: blocked calls return, later ones fail. Safe from any thread, any number of times.</summary>
+    /// <summary>Ends both directions: blocked calls return, later ones
+    /// fail. Safe from any thread, any number of times.</summary>
     internal abstract void Abort();
 
     /// <summary>Makes a blocked receive return as if the peer had ended. Sending goes on.</summary>

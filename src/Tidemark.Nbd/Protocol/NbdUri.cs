@@ -158,7 +158,8 @@ public sealed record NbdUri(NbdEndPoint EndPoint, string ExportName)
             }
 
             if (index + 2 >= source.Length
-                || !byte.TryParse(source.AsSpan(index + 1, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out target[count]))
+                || !byte.TryParse(source.AsSpan(
+                    index + 1, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out target[count]))
             {
                 throw Bad(uri, "a '%' is not followed by two hexadecimal digits");
             }

@@ -46,7 +46,8 @@ internal sealed class ReceiveBuffer
             {
                 return _start == _end
                     ? false
-                    : throw new EndOfStreamException($"{_transport.Peer} closed the connection in the middle of a message");
+                    : throw new EndOfStreamException(
+                        $"{_transport.Peer} closed the connection in the middle of a message");
             }
 
             _end += received;

@@ -22,7 +22,8 @@ public sealed class NbdExport
     /// <param name="name">Its name: UTF-8 of up to 4096 bytes without NUL; empty for the default export.</param>
     /// <param name="backend">The disk.</param>
     /// <param name="options">How it is offered; the default is read-only without bitmaps.</param>
-    /// <exception cref="NbdException">A name or description is not possible, or writing a read-only node is asked for.</exception>
+    /// <exception cref="NbdException">A name or description is not
+    /// possible, or writing a read-only node is asked for.</exception>
     public NbdExport(string name, BlockBackend backend, NbdExportOptions? options = null)
     {
         options ??= new NbdExportOptions();
@@ -31,7 +32,8 @@ public sealed class NbdExport
         if (options.Writable && backend.Node.IsReadOnly)
         {
             throw new NbdException(
-                BlockErrorKind.ReadOnly, $"export '{name}' cannot be writable: node '{backend.Node.Name}' is read-only");
+                BlockErrorKind.ReadOnly,
+                $"export '{name}' cannot be writable: node '{backend.Node.Name}' is read-only");
         }
 
         Name = name;
@@ -122,7 +124,8 @@ public sealed class NbdExport
             {
                 ReleaseBitmaps();
                 throw new NbdException(
-                    BlockErrorKind.Busy, $"Bitmap '{bitmap.Name}' is currently in use by another operation and cannot be used");
+                    BlockErrorKind.Busy,
+                    $"Bitmap '{bitmap.Name}' is currently in use by another operation and cannot be used");
             }
 
             bitmap.IsBusy = true;
@@ -164,7 +167,8 @@ public sealed class NbdExport
             {
                 throw new NbdException(
                     BlockErrorKind.Busy,
-                    $"export '{Name}' still in use: {_connections.Count} client(s) are connected; hard removal cuts them off");
+                    $"export '{Name}' still in use: {_connections.Count} client(s) are connected; hard removal cuts "
+                    + "them off");
             }
 
             _closing = true;
@@ -214,7 +218,8 @@ public sealed class NbdExport
     private static void CheckBitmap(string export, DirtyBitmap bitmap, BlockBackend backend, bool writable)
     {
         var name = bitmap.Name
-            ?? throw new NbdException(BlockErrorKind.BadName, $"export '{export}': a bitmap without a name cannot be exported");
+            ?? throw new NbdException(
+                BlockErrorKind.BadName, $"export '{export}': a bitmap without a name cannot be exported");
         CheckString("meta context name", MetaContextNames.ForDirtyBitmap(name));
         if (bitmap.IsInconsistent)
         {

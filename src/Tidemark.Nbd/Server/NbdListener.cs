@@ -36,7 +36,8 @@ internal sealed class NbdListener : IDisposable
         }
         catch (SocketException exception)
         {
-            var kind = exception.SocketErrorCode == SocketError.AddressAlreadyInUse ? BlockErrorKind.Busy : BlockErrorKind.Io;
+            var kind =
+                exception.SocketErrorCode == SocketError.AddressAlreadyInUse ? BlockErrorKind.Busy : BlockErrorKind.Io;
             throw new NbdException(kind, $"cannot listen on {endPoint}: {exception.Message}", exception);
         }
     }

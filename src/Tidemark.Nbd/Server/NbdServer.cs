@@ -38,8 +38,8 @@ public sealed class NbdServer : IAsyncDisposable
         _places = new SemaphoreSlim(Options.MaximumConnections);
     }
 
-    /// <summary>Raised once for each export when it is gone: no client is connected, its backend is disposed. Handlers run
-    /// on the thread that removes the export, and must not throw.</summary>
+    /// <summary>Raised once for each export when it is gone: no client is connected, its backend is disposed. Handlers
+    /// run on the thread that removes the export, and must not throw.</summary>
     public event Action<NbdExport>? ExportRemoved;
 
     /// <summary>The limits.</summary>
@@ -89,7 +89,8 @@ public sealed class NbdServer : IAsyncDisposable
     /// another kind, is an error. The socket's file is removed when the server stops.
     /// </summary>
     /// <returns>Where clients can connect.</returns>
-    /// <exception cref="NbdException">The address is in use, not there, or not allowed; or the server has stopped.</exception>
+    /// <exception cref="NbdException">The address is in use, not there,
+    /// or not allowed; or the server has stopped.</exception>
     public async ValueTask<NbdEndPoint> ListenAsync(NbdEndPoint endPoint, CancellationToken cancellationToken = default)
     {
         ThrowIfStopping();
@@ -109,8 +110,8 @@ public sealed class NbdServer : IAsyncDisposable
     }
 
     /// <summary>Offers an export. Its backend belongs to the export from here on.</summary>
-    /// <exception cref="NbdException">The name is taken, a bitmap is in use, or the server has stopped. The backend stays
-    /// the caller's.</exception>
+    /// <exception cref="NbdException">The name is taken, a bitmap is in use, or the server has stopped. The backend
+    /// stays the caller's.</exception>
     public void AddExport(NbdExport export)
     {
         ThrowIfStopping();

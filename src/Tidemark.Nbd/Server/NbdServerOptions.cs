@@ -15,7 +15,8 @@ public sealed record NbdServerOptions
     /// <summary>How long a client may take to choose an export before it is cut off.</summary>
     public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>How long <see cref="NbdServer.StopAsync"/> waits for requests under way before it cuts clients off.</summary>
+    /// <summary>How long <see cref="NbdServer.StopAsync"/> waits for
+    /// requests under way before it cuts clients off.</summary>
     public TimeSpan StopTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>The clock.</summary>

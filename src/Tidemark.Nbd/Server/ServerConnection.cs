@@ -2,7 +2,8 @@ using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Nbd.Server;
 
-/// <summary>One client from its arrival to its end: a thread for the handshake, which then becomes the first worker.</summary>
+/// <summary>One client from its arrival to its end: a thread for the
+/// handshake, which then becomes the first worker.</summary>
 internal sealed class ServerConnection
 {
     /// <summary>Enough for deep chains of nodes; a thousand idle clients must stay cheap.</summary>
@@ -131,7 +132,8 @@ internal sealed class ServerConnection
         }
 
         var transmission = new Transmission(
-            this, _transport, _receiver, handshake.Export!, handshake.StructuredReplies, handshake.SelectedContexts, _server.Options);
+            this, _transport, _receiver, handshake.Export!, handshake.StructuredReplies, handshake.SelectedContexts,
+            _server.Options);
         lock (_gate)
         {
             _transmission = transmission;

@@ -22,7 +22,8 @@ internal sealed class ServerHandshake
     private IReadOnlyList<ExportContext> _selected = [];
     private bool _fixedNewstyle;
 
-    internal ServerHandshake(NbdServer server, ServerConnection connection, NbdTransport transport, ReceiveBuffer receiver)
+    internal ServerHandshake(
+        NbdServer server, ServerConnection connection, NbdTransport transport, ReceiveBuffer receiver)
     {
         Server = server;
         _connection = connection;

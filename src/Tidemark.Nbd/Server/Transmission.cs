@@ -18,13 +18,15 @@ namespace Tidemark.Nbd.Server;
 // no write lands after a connection was reported as gone.
 internal sealed class Transmission
 {
-    /// <summary>Longer requests are served by a thread of their own when others wait, and are answered at once.</summary>
+    /// <summary>Longer requests are served by a thread of their own
+    /// when others wait, and are answered at once.</summary>
     internal const int SmallRequest = 64 * 1024;
 
     /// <summary>A node whose small requests take longer than this on average is waiting for a device.</summary>
     private static readonly TimeSpan s_slow = TimeSpan.FromMicroseconds(50);
 
-    /// <summary>How long small requests are shared out then, before the leader tries again to serve them itself.</summary>
+    /// <summary>How long small requests are shared out then, before the
+    /// leader tries again to serve them itself.</summary>
     private static readonly TimeSpan s_sharing = TimeSpan.FromMilliseconds(100);
 
     /// <summary>How long a worker without work stays.</summary>
@@ -162,7 +164,8 @@ internal sealed class Transmission
         var worker = new TransmissionWorker(this);
         try
         {
-            new Thread(worker.Run, ServerConnection.ThreadStackSize) { IsBackground = true, Name = "nbd server" }.Start();
+            new Thread(worker.Run, ServerConnection.ThreadStackSize) { IsBackground = true,
+                Name = "nbd server" }.Start();
         }
         catch (Exception exception) when (exception is OutOfMemoryException or ThreadStartException)
         {
@@ -230,7 +233,8 @@ internal sealed class Transmission
         return false;
     }
 
-    /// <summary>Waits until a request's bytes are within the limit. Only the leader waits; the others give back.</summary>
+    /// <summary>Waits until a request's bytes are within the limit.
+    /// Only the leader waits; the others give back.</summary>
     internal void ReserveBytes(long count)
     {
         lock (_bytesGate)

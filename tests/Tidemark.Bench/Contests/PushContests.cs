@@ -2,7 +2,8 @@ using System.Text.Json.Nodes;
 
 namespace Tidemark.Bench.Contests;
 
-/// <summary>The backup job itself, in our storage daemon and in QEMU's: the whole disk, and the dirty clusters only.</summary>
+/// <summary>The backup job itself, in our storage daemon and in
+/// QEMU's: the whole disk, and the dirty clusters only.</summary>
 internal static class PushContests
 {
     public static async Task RunAsync(Bench bench)

@@ -3,8 +3,8 @@ using System.Text.Json;
 namespace Tidemark.Bench.Contests;
 
 /// <summary>
-/// The whole product beside its peers: a disk of a real QEMU storage daemon into a repository, whole and incremental, and
-/// back. restic reads the same bytes from a raw file, since it knows no dirty bitmaps.
+/// The whole product beside its peers: a disk of a real QEMU storage daemon into a repository, whole and incremental,
+/// and back. restic reads the same bytes from a raw file, since it knows no dirty bitmaps.
 /// </summary>
 internal static class RepositoryContests
 {

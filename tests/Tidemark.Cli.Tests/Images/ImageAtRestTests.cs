@@ -3,7 +3,8 @@ using Tidemark.Testing;
 
 namespace Tidemark.Cli.Tests.Images;
 
-/// <summary>Backups of images that nobody has open, through the built program, with QEMU's programs as the guest and the judge.</summary>
+/// <summary>Backups of images that nobody has open, through the built
+/// program, with QEMU's programs as the guest and the judge.</summary>
 [Trait("Category", "Interop")]
 public sealed class ImageAtRestTests : IDisposable
 {

@@ -47,7 +47,8 @@ internal sealed class ImageScene : IDisposable
         Assert.Empty(result.Output);
         Assert.DoesNotContain("   at ", result.Error);
         Assert.DoesNotContain("internal error", result.Error);
-        return Assert.Single(result.Error.Split('\n'), line => line.StartsWith("tidemark: error: ", StringComparison.Ordinal));
+        return Assert.Single(
+            result.Error.Split('\n'), line => line.StartsWith("tidemark: error: ", StringComparison.Ordinal));
     }
 
     /// <summary>Makes a backup of an image, which must succeed; returns its report.</summary>
@@ -71,7 +72,8 @@ internal sealed class ImageScene : IDisposable
 
     /// <summary>Writes into a qcow2 image as a guest would, through QEMU's own code.</summary>
     public static async Task WriteAsync(string image, params string[] commands) =>
-        await Tool.RunOkAsync("qemu-io", ["-f", "qcow2", .. commands.SelectMany(command => new[] { "-c", command }), image]);
+        await Tool.RunOkAsync(
+            "qemu-io", ["-f", "qcow2", .. commands.SelectMany(command => new[] { "-c", command }), image]);
 
     /// <summary>Compares two images with QEMU's own program.</summary>
     public static async Task AssertSameAsync(string one, string oneFormat, string other, string otherFormat) =>

@@ -13,7 +13,8 @@ public sealed class RawImageTests : IDisposable
     public void Dispose() => _scene.Dispose();
 
     [Fact]
-    public async Task A_raw_image_is_read_whole_and_only_chunks_that_differ_are_stored() => await TestSeed.RunAsync(async random =>
+    public async Task A_raw_image_is_read_whole_and_only_chunks_that_differ_are_stored() =>
+        await TestSeed.RunAsync(async random =>
     {
         var image = CreateImage(random);
         await _scene.RunOkAsync("init");

@@ -11,7 +11,8 @@ public sealed class DurationTests
     [InlineData(59.96, "0 min 59 s")]
     [InlineData(245, "4 min 05 s")]
     [InlineData(7625, "2 h 07 min")]
-    public void Format(double seconds, string text) => Assert.Equal(text, Duration.Format(TimeSpan.FromSeconds(seconds)));
+    public void Format(double seconds, string text) =>
+        Assert.Equal(text, Duration.Format(TimeSpan.FromSeconds(seconds)));
 
     [Theory]
     [InlineData(0.2, "0:01")]

@@ -51,7 +51,8 @@ public sealed class StorageDaemonOptionsTests
     public void The_order_of_the_options_is_kept()
     {
         var options = StorageDaemonOptions.Parse(
-            ["--chardev", "socket,id=m,path=/m", "--blockdev=null-co,node-name=a", "--monitor", "m", "--pidfile", "/p"]);
+            ["--chardev", "socket,id=m,path=/m", "--blockdev=null-co,node-name=a", "--monitor", "m", "--pidfile",
+                "/p"]);
         Assert.Equal(["chardev", "blockdev", "monitor"], options.Steps.Select(step => step.Option));
         Assert.Equal("/p", options.PidFile);
     }

@@ -21,7 +21,8 @@ public sealed class DataPlaneTests
         Assert.SkipUnless(File.Exists(program), "the program is not built");
         Assert.SkipWhen(Tool.Missing("qemu-img") is not null, "qemu-img is not installed");
         Assert.SkipUnless(
-            (await Tool.RunAsync("/usr/bin/python3", ["-c", "import nbd"])).ExitCode == 0, "python3-libnbd is not installed");
+            (await Tool.RunAsync("/usr/bin/python3", ["-c", "import nbd"])).ExitCode == 0,
+            "python3-libnbd is not installed");
         using var folder = new TemporaryDirectory();
         Directory.CreateDirectory(folder.File("w"));
         var result = await Tool.RunAsync(
@@ -34,7 +35,8 @@ public sealed class DataPlaneTests
             });
         var failed = result.Output.Split('\n')
             .Where(line => line.StartsWith("FAIL", StringComparison.Ordinal))
-            .Where(line => !s_notSupported.Any(name => line.Contains($"'{name}' is not supported", StringComparison.Ordinal)));
+            .Where(line =>
+                !s_notSupported.Any(name => line.Contains($"'{name}' is not supported", StringComparison.Ordinal)));
         Assert.Empty(failed);
         Assert.Contains("21 pass", result.Output, StringComparison.Ordinal);
     }

@@ -162,7 +162,8 @@ public sealed class SameWordsTests
         using var folder = new TemporaryDirectory();
         await using var engine = new StorageEngine();
         await using var ours = await engine.ConnectInProcessAsync(TestContext.Current.CancellationToken);
-        Assert.SkipWhen(real.Monitor.Version is not { Major: 7, Minor: 2 }, $"the words are those of QEMU 7.2, not {real.Monitor.Version}");
+        Assert.SkipWhen(real.Monitor.Version is not { Major: 7, Minor: 2 },
+            $"the words are those of QEMU 7.2, not {real.Monitor.Version}");
         var expected = await PlayAsync(real.Monitor, real.Folder, commands);
         Assert.Equal(expected, await PlayAsync(ours, folder.Path, commands));
     }
@@ -187,7 +188,8 @@ public sealed class SameWordsTests
     private static async Task<List<string>> DescribeAsync(IMonitor monitor, string folder, bool flat)
     {
         var nodes = await monitor.ExecuteAsync(
-            new QmpCommand("query-named-block-nodes", new JsonObject { ["flat"] = flat }), TestContext.Current.CancellationToken);
+            new QmpCommand("query-named-block-nodes", new JsonObject { ["flat"] = flat }),
+            TestContext.Current.CancellationToken);
         return [.. nodes.EnumerateArray().Select(node => Normal(node, folder)).Order(StringComparer.Ordinal)];
     }
 

@@ -4,8 +4,8 @@ namespace Tidemark.Interop.Tests.Guests;
 /// A guest that writes without pause: numbered writes, one after the other, over all its disks in turn.
 /// </summary>
 /// <remarks>
-/// Most writes fall into a window of 1 MiB that wanders, as those of real guests do; some fall anywhere. So an increment
-/// is smaller than the disk and yet has scattered clusters.
+/// Most writes fall into a window of 1 MiB that wanders, as those of real guests do; some fall anywhere. So an
+/// increment is smaller than the disk and yet has scattered clusters.
 /// </remarks>
 internal sealed class Guest(GuestWrites writes, Func<int, long, byte[], CancellationToken, Task> write, long slotCount)
     : IAsyncDisposable

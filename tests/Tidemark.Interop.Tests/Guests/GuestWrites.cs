@@ -6,9 +6,9 @@ namespace Tidemark.Interop.Tests.Guests;
 /// The numbered writes of one guest over all its disks: what each write number wrote, and where.
 /// </summary>
 /// <remarks>
-/// <para>A guest issues write n+1 only after write n was completed, whatever disk it went to. So at any instant what the
-/// disks hold together is the effect of the writes 1..K for one K, and nothing else: that is what a restored point is
-/// compared with. A slot is 4 KiB; its content tells which write made it.</para>
+/// <para>A guest issues write n+1 only after write n was completed, whatever disk it went to. So at any instant what
+/// the disks hold together is the effect of the writes 1..K for one K, and nothing else: that is what a restored point
+/// is compared with. A slot is 4 KiB; its content tells which write made it.</para>
 /// <para>Two kinds of content: <c>stamped</c> (the number and a pattern that follows from it) and <c>byte</c> (one byte
 /// repeated, for guests that can only write a pattern; at most 250 writes then).</para>
 /// </remarks>

@@ -2,7 +2,8 @@ using System.Diagnostics;
 
 namespace Tidemark.Interop.Tests.Programs;
 
-/// <summary>Starts a program that runs on while a test works; what it says goes where the tests' own output goes.</summary>
+/// <summary>Starts a program that runs on while a test works; what
+/// it says goes where the tests' own output goes.</summary>
 internal static class BackgroundProgram
 {
     public static Process Start(

@@ -39,7 +39,8 @@ internal static class BlockStatusCommand
             var one = (request.Flags & CommandFlags.RequestOne) != 0;
             if (context.Bitmap is { } bitmap)
             {
-                Collect(bitmap, (long)request.Offset, request.Length, one ? 1 : NbdLimits.MaximumExtentsSent, worker.Extents);
+                Collect(bitmap, (long)request.Offset, request.Length, one ? 1
+                    : NbdLimits.MaximumExtentsSent, worker.Extents);
             }
             else
             {

@@ -9,7 +9,8 @@ internal static class ReadCommand
     private const int DataHeader = ChunkHeader.Size + 8;
     private const int HoleLength = DataHeader + 4;
 
-    /// <summary>From this length on, bytes that are all zero are sent as a hole. One byte that is not ends the search.</summary>
+    /// <summary>From this length on, bytes that are all zero are sent as
+    /// a hole. One byte that is not ends the search.</summary>
     private const int ShortestHole = 4096;
 
     internal static void Serve(TransmissionWorker worker, in RequestHeader request)

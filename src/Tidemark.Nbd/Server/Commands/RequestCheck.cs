@@ -25,7 +25,8 @@ internal static class RequestCheck
         };
         if ((request.Flags & ~allowed) != 0)
         {
-            return new(NbdError.EINVAL, $"flags 0x{(ushort)(request.Flags & ~allowed):x} do not belong to {request.Command}");
+            return new(NbdError.EINVAL,
+                $"flags 0x{(ushort)(request.Flags & ~allowed):x} do not belong to {request.Command}");
         }
 
         var writes = request.Command is NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim;
@@ -49,7 +50,8 @@ internal static class RequestCheck
         var size = (ulong)export.Backend.Length;
         if (request.Offset > size || request.Length > size - request.Offset)
         {
-            var error = request.Command is NbdCommand.Write or NbdCommand.WriteZeroes ? NbdError.ENOSPC : NbdError.EINVAL;
+            var error =
+                request.Command is NbdCommand.Write or NbdCommand.WriteZeroes ? NbdError.ENOSPC : NbdError.EINVAL;
             return new(error, $"{request.Length} bytes at {request.Offset} lie outside the export of {size} bytes");
         }
 

@@ -20,7 +20,8 @@ internal static class InfoOption
         {
             if (!reader.TryUInt16(out var wanted))
             {
-                return handshake.Refuse(option, OptionReplyType.ErrorInvalid, "the list of information requests is cut off");
+                return handshake.Refuse(
+                    option, OptionReplyType.ErrorInvalid, "the list of information requests is cut off");
             }
 
             wantsName |= wanted == (ushort)NbdInfo.Name;
@@ -30,7 +31,8 @@ internal static class InfoOption
 
         if (!reader.IsAtEnd)
         {
-            return handshake.Refuse(option, OptionReplyType.ErrorInvalid, "there is data after the information requests");
+            return handshake.Refuse(
+                option, OptionReplyType.ErrorInvalid, "there is data after the information requests");
         }
 
         if (handshake.Server.FindExport(name) is not { } export)

@@ -2,7 +2,8 @@ using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Nbd.Server.Options;
 
-/// <summary>NBD_OPT_SET_META_CONTEXT: selects contexts; whatever was selected before is forgotten, failure or not.</summary>
+/// <summary>NBD_OPT_SET_META_CONTEXT: selects contexts; whatever was
+/// selected before is forgotten, failure or not.</summary>
 internal static class SetMetaContextOption
 {
     internal static HandshakeStep Handle(ServerHandshake handshake, ReadOnlySpan<byte> data)
