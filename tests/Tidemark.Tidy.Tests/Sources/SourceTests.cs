@@ -122,7 +122,7 @@ public sealed partial class SourceTests
                     continue;
                 }
 
-                var end = Array.IndexOf(lines, new string(' ', indent) + "}", index);
+                var end = Array.FindIndex(lines, index, line => line.StartsWith(new string(' ', indent) + "}"));
                 if (end - index - 1 > MaximumMethodLength)
                 {
                     wrong.Add($"{file}:{index}: a method of {end - index - 1} lines");
