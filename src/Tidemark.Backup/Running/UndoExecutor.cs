@@ -131,10 +131,20 @@ internal sealed class UndoExecutor
         }
     }
 
+    // A server cannot be asked for: only what stopping it answers tells whether one runs.
     private async Task StopServerAsync()
     {
-        // Another error than "not running" is not known; and a server that runs on shows at the next run's start.
-        await TryAsync("nbd-server-stop", null).ConfigureAwait(false);
+        var start = _time.GetTimestamp();
+        while (await TryAsync("nbd-server-stop", null).ConfigureAwait(false) is { } error
+            && !error.Message.Contains("not running", StringComparison.Ordinal))
+        {
+            if (_time.GetElapsedTime(start) > BackupLimits.UndoTimeout)
+            {
+                throw error;
+            }
+
+            await Task.Delay(s_pause, _time).ConfigureAwait(false);
+        }
     }
 
     private async Task RemoveAsync(string command, JsonObject arguments, Func<GraphSnapshot, bool> isGone)
