@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Tidemark.Backup.Definitions;
 
 namespace Tidemark.Backup.Actions;
 
@@ -9,7 +10,10 @@ namespace Tidemark.Backup.Actions;
 /// <param name="Target">The node that gets the data.</param>
 /// <param name="Sync">What the job copies by itself.</param>
 /// <param name="Bitmap">The bitmap on <paramref name="Node"/> for <see cref="JobSync.Bitmap"/>; otherwise null.</param>
-public sealed record BackupJob(string Node, string JobId, string Target, JobSync Sync, string? Bitmap)
+/// <param name="BreakSnapshot">Whether to say that the backup gives way, not the guest's write, when old data cannot be
+/// saved; only to a hypervisor that has the option.</param>
+public sealed record BackupJob(
+    string Node, string JobId, string Target, JobSync Sync, string? Bitmap, bool BreakSnapshot = false)
     : TransactionAction
 {
     /// <inheritdoc/>
@@ -29,6 +33,12 @@ public sealed record BackupJob(string Node, string JobId, string Target, JobSync
         {
             data["bitmap"] = Bitmap;
             data["bitmap-mode"] = "never";
+        }
+
+        if (BreakSnapshot)
+        {
+            data["on-cbw-error"] = "break-snapshot";
+            data["cbw-timeout"] = (long)BackupLimits.GuestPatience.TotalSeconds;
         }
 
         // The job stays in the list when it has ended, so that its result can be read whatever happens to its events.

@@ -24,6 +24,29 @@ public static class BackupLimits
     /// <summary>Chunks that the push target assembles in memory at one time; the oldest is spilled beyond it.</summary>
     public const int OpenChunks = 64;
 
+    /// <summary>
+    /// Free bytes of a scratch's file system under which a pull is given up, where a full one would make a guest's write
+    /// fail; and without which none is begun.
+    /// </summary>
+    public const long ScratchFloor = 64L << 20;
+
+    /// <summary>Restore points older than the newest that are searched for one whose bitmap is still on the
+    /// disk.</summary>
+    public const int OlderParents = 8;
+
+    /// <summary>How often the free space of a scratch's file system is looked at.</summary>
+    public static readonly TimeSpan ScratchInterval = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>
+    /// How long it may take from the look that shows too little space to the end of the jobs; what the guest would write
+    /// in that time, at the speed last seen, is kept free besides <see cref="ScratchFloor"/>.
+    /// </summary>
+    public static readonly TimeSpan ScratchReaction = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>How long a guest's write may wait for its old data to be saved, at a hypervisor that can be told
+    /// so.</summary>
+    public static readonly TimeSpan GuestPatience = TimeSpan.FromSeconds(30);
+
     /// <summary>How often a job's state is asked for, whatever its events say.</summary>
     public static readonly TimeSpan JobPollInterval = TimeSpan.FromMilliseconds(250);
 

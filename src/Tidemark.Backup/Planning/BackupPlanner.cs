@@ -46,6 +46,14 @@ public static class BackupPlanner
                 $"Mode {request.Mode.ToText()} needs them: QEMU 5.2 or newer has them");
         }
 
+        if (request is { Mode: BackupMode.Pull, RemoteHost: { } host })
+        {
+            return new PlanConflict(
+                $"the hypervisor runs on another host, '{host}': the scratch files of a pull would stay behind there, "
+                    + "and nobody would see them grow",
+                "Use --mode push, or run the backup on that host");
+        }
+
         if (FindDisks(request, graph, out var roots) is { } conflict)
         {
             return conflict;
@@ -61,7 +69,7 @@ public static class BackupPlanner
             disks.Add(PlanDisk(request, root, chain, parents.GetValueOrDefault(root.Name), disks, notes));
         }
 
-        notes.AddRange(Warnings(request));
+        notes.AddRange(Warnings(request, capabilities));
         return new BackupPlan
         {
             RunId = request.RunId,
@@ -69,8 +77,8 @@ public static class BackupPlanner
             Mode = request.Mode,
             Disks = disks,
             Steps = request.Mode == BackupMode.Pull
-                ? PullSteps(request, disks, chains)
-                : PushSteps(request, disks, chains),
+                ? PullSteps(request, disks, chains, capabilities)
+                : PushSteps(request, disks, chains, capabilities),
             Nbd = request.Nbd,
             Notes = notes,
         };
@@ -234,16 +242,43 @@ public static class BackupPlanner
         };
     }
 
-    private static string[] Warnings(PlanRequest request) => request.Mode == BackupMode.Pull ? [] :
-    [
-        "push: while the job runs, a guest write waits until the old data has reached the repository's host; if this "
-        + "process dies, such a write may fail once. Pull mode does not depend on it",
-    ];
+    // What a guest may feel of the backup, said before it begins.
+    private static List<string> Warnings(PlanRequest request, HypervisorCapabilities capabilities)
+    {
+        List<string> warnings = [];
+        if (request.Mode == BackupMode.Push)
+        {
+            warnings.Add("push: while the job runs, a guest write waits until the old data has reached the repository's "
+                + "host" + (capabilities.BreaksSnapshot
+                    ? $", at most {BackupLimits.GuestPatience.TotalSeconds:0} seconds; then the backup is given up"
+                    : "; if this process dies, such a write may fail once. Pull mode does not depend on it"));
+            if (request.RemoteHost is { } host)
+            {
+                warnings.Add($"push: the data crosses the network from '{host}' unencrypted");
+            }
+        }
+        else if (!capabilities.BreaksSnapshot)
+        {
+            warnings.Add("pull: this hypervisor cannot be told to give up the backup rather than a guest write whose old "
+                + "data the scratch file cannot take. So the run is given up when the scratch's file system has less than "
+                + $"{BackupLimits.ScratchFloor >> 20} MiB free; what that does not show (a quota, an I/O error) may fail "
+                + "a guest write");
+        }
 
-    private static List<PlanStep> PullSteps(PlanRequest request, List<PlannedDisk> disks, List<NodeChain> chains)
+        return warnings;
+    }
+
+    private static List<PlanStep> PullSteps(
+        PlanRequest request, List<PlannedDisk> disks, List<NodeChain> chains, HypervisorCapabilities capabilities)
     {
         var names = new RunNames(request.RunId);
-        List<PlanStep> steps = [];
+        List<PlanStep> steps =
+        [
+            new PlanStep.CheckScratch(
+                "look at the scratch's file system",
+                [.. disks.Select(disk => ScratchDirectory(request, disk)).Distinct()],
+                capabilities.BreaksSnapshot ? 0 : BackupLimits.ScratchFloor),
+        ];
         if (request.RunDirectory is { } directory)
         {
             steps.Add(new PlanStep.MakeDirectory("make the run's directory", directory));
@@ -269,7 +304,8 @@ public static class BackupPlanner
                 undo));
         }
 
-        steps.Add(PointInTime(request, disks, chains, disk => names.ScratchNode(disk.Ordinal)));
+        steps.Add(PointInTime(
+            request, disks, chains, capabilities.BreaksSnapshot, disk => names.ScratchNode(disk.Ordinal)));
         foreach (var disk in disks)
         {
             JsonObject export = new()
@@ -347,7 +383,8 @@ public static class BackupPlanner
         ];
     }
 
-    private static List<PlanStep> PushSteps(PlanRequest request, List<PlannedDisk> disks, List<NodeChain> chains)
+    private static List<PlanStep> PushSteps(
+        PlanRequest request, List<PlannedDisk> disks, List<NodeChain> chains, HypervisorCapabilities capabilities)
     {
         var names = new RunNames(request.RunId);
         List<PlanStep> steps = [];
@@ -381,13 +418,18 @@ public static class BackupPlanner
                 [new UndoAction.Node(node)]));
         }
 
-        steps.Add(PointInTime(request, disks, chains, disk => names.TargetNode(disk.Ordinal)));
+        steps.Add(PointInTime(
+            request, disks, chains, capabilities.BreaksSnapshot, disk => names.TargetNode(disk.Ordinal)));
         steps.Add(new PlanStep.Transfer("wait for the jobs"));
         return steps;
     }
 
     private static PlanStep.Transaction PointInTime(
-        PlanRequest request, List<PlannedDisk> disks, List<NodeChain> chains, Func<PlannedDisk, string> target)
+        PlanRequest request,
+        List<PlannedDisk> disks,
+        List<NodeChain> chains,
+        bool breakSnapshot,
+        Func<PlannedDisk, string> target)
     {
         List<TransactionAction> actions = [];
         List<UndoAction> bitmapUndo = [];
@@ -416,7 +458,12 @@ public static class BackupPlanner
             var sync = request.Mode == BackupMode.Pull ? JobSync.None
                 : disk.Temporary is null ? JobSync.Full : JobSync.Bitmap;
             actions.Add(new BackupJob(
-                disk.NodeName, disk.JobId, target(disk), sync, sync == JobSync.Bitmap ? disk.Temporary!.Name : null));
+                disk.NodeName,
+                disk.JobId,
+                target(disk),
+                sync,
+                sync == JobSync.Bitmap ? disk.Temporary!.Name : null,
+                breakSnapshot));
             jobUndo.Add(new UndoAction.Job(disk.JobId));
         }
 

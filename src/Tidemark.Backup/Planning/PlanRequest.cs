@@ -27,6 +27,9 @@ public sealed record PlanRequest
     /// needed.</summary>
     public string? RunDirectory { get; init; }
 
+    /// <summary>The other host on which the hypervisor runs; null when it runs on this one.</summary>
+    public string? RemoteHost { get; init; }
+
     /// <summary>Where the hypervisor puts scratch files; null: beside the disk's image.</summary>
     public string? ScratchDirectory { get; init; }
 

@@ -13,6 +13,11 @@ public abstract record PlanStep(string Purpose, IReadOnlyList<UndoAction> Undo)
     public sealed record MakeDirectory(string Purpose, string Path)
         : PlanStep(Purpose, [new UndoAction.LocalDirectory(Path)]);
 
+    /// <summary>Checks, before anything is done, that the hypervisor's scratch files can be seen from here, and that
+    /// there is room for them.</summary>
+    public sealed record CheckScratch(string Purpose, IReadOnlyList<string> Directories, long FreeBytes)
+        : PlanStep(Purpose, []);
+
     /// <summary>Sends one command.</summary>
     public sealed record Command(string Purpose, QmpCommand Qmp, IReadOnlyList<UndoAction> Undo)
         : PlanStep(Purpose, Undo);

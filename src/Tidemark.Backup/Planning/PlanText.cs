@@ -66,6 +66,8 @@ public static class PlanText
 
     private static string Effect(PlanStep step) => step switch
     {
+        PlanStep.CheckScratch check =>
+            $"C: check that {string.Join(' ', check.Directories)} is here, with {check.FreeBytes} bytes free",
         PlanStep.MakeDirectory make => $"C: mkdir {make.Path}",
         PlanStep.Command command => $"C: {Render(command.Qmp)}",
         PlanStep.Job job => $"C: {Render(job.Qmp)}",

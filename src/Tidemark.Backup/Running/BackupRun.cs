@@ -7,7 +7,7 @@
 // A command that the hypervisor refused had no effect, so nothing of it is taken back: what it names may be another's.
 // Where the answer is not known (the monitor was closed), the effect counts as possible.
 
-using System.Globalization;
+using System.Text.Json.Nodes;
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Graph;
 using Tidemark.Backup.Journal;
@@ -27,6 +27,7 @@ internal sealed class BackupRun
     private readonly IBackupProgress _progress;
     private readonly TimeProvider _time;
     private readonly List<UndoAction> _undo = [];
+    private ScratchGuard? _guard;
 
     internal BackupRun(
         BackupPlan plan,
@@ -53,25 +54,85 @@ internal sealed class BackupRun
         IMonitor monitor, HypervisorCapabilities capabilities, CancellationToken cancellationToken)
     {
         using var jobs = new JobWatcher(monitor, _time);
-        foreach (var step in _plan.Steps)
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        Task<BackupException?>? guarding = null;
+        try
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            _journal.WillDo(step.Undo);
-            var before = _undo.Count;
-            _undo.AddRange(step.Undo);
-            try
+            foreach (var step in _plan.Steps)
             {
-                await ExecuteAsync(step, monitor, capabilities, jobs, cancellationToken).ConfigureAwait(false);
-            }
-            catch (QmpException exception)
-            {
-                if (WasRefused(step, exception))
+                // From before the instant: the scratch grows from then on.
+                if (step is PlanStep.Transaction && _guard is { IsNeeded: true } guard)
                 {
-                    _undo.RemoveRange(before, _undo.Count - before);
+                    guarding = GuardAsync(guard, monitor, stop);
                 }
 
-                throw Explain(step, exception);
+                await ExecuteStepAsync(step, monitor, capabilities, jobs, stop.Token).ConfigureAwait(false);
             }
+        }
+        catch (Exception exception) when (guarding is not null)
+        {
+            // What else fails after the guard gave up follows from that.
+            await stop.CancelAsync().ConfigureAwait(false);
+            if (await guarding.ConfigureAwait(false) is { } reason)
+            {
+                throw new BackupException(reason.Kind, reason.Message, exception);
+            }
+
+            throw;
+        }
+
+        if (guarding is not null)
+        {
+            await stop.CancelAsync().ConfigureAwait(false);
+            if (await guarding.ConfigureAwait(false) is { } reason)
+            {
+                throw reason;
+            }
+        }
+    }
+
+    // Gives up: the jobs first of all, because they are what makes the guest's writes depend on the scratch.
+    private async Task<BackupException?> GuardAsync(
+        ScratchGuard guard, IMonitor monitor, CancellationTokenSource stop)
+    {
+        var reason = await guard.WatchAsync(stop.Token).ConfigureAwait(false);
+        if (reason is not null)
+        {
+            Task cancelling = Task.WhenAll(_plan.Disks.Select(disk => monitor.ExecuteAsync(
+                new QmpCommand("job-cancel", new JsonObject { ["id"] = disk.JobId }), CancellationToken.None)));
+            await stop.CancelAsync().ConfigureAwait(false);
+
+            // A job that is not there yet or not any more is the undo's matter, and so is a hypervisor that hangs.
+            await cancelling.WaitAsync(BackupLimits.UndoCommandTimeout, _time)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
+        return reason;
+    }
+
+    private async Task ExecuteStepAsync(
+        PlanStep step,
+        IMonitor monitor,
+        HypervisorCapabilities capabilities,
+        JobWatcher jobs,
+        CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        _journal.WillDo(step.Undo);
+        var before = _undo.Count;
+        _undo.AddRange(step.Undo);
+        try
+        {
+            await ExecuteAsync(step, monitor, capabilities, jobs, cancellationToken).ConfigureAwait(false);
+        }
+        catch (QmpException exception)
+        {
+            if (WasRefused(step, exception))
+            {
+                _undo.RemoveRange(before, _undo.Count - before);
+            }
+
+            throw Explain(step, exception);
         }
     }
 
@@ -108,6 +169,10 @@ internal sealed class BackupRun
     {
         switch (step)
         {
+            case PlanStep.CheckScratch check:
+                _guard = new ScratchGuard(check.Directories, check.FreeBytes, _time);
+                _guard.Check();
+                break;
             case PlanStep.MakeDirectory make:
                 MakeDirectory(make.Path);
                 break;
@@ -156,7 +221,7 @@ internal sealed class BackupRun
         if (job is not null)
         {
             await monitor.ExecuteAsync(
-                new QmpCommand("job-dismiss", new System.Text.Json.Nodes.JsonObject { ["id"] = step.JobId }),
+                new QmpCommand("job-dismiss", new JsonObject { ["id"] = step.JobId }),
                 cancellationToken).ConfigureAwait(false);
         }
     }
@@ -198,18 +263,30 @@ internal sealed class BackupRun
         }
     }
 
-    private void Unlink(string path)
+    // What cannot be unlinked now could not be removed at the end either. Nothing is frozen yet, so this is the time to
+    // say so.
+    private static void Unlink(string path)
     {
         try
         {
+            if (!File.Exists(path))
+            {
+                throw new BackupException(
+                    BackupErrorKind.Hypervisor,
+                    $"the hypervisor made the scratch file '{path}', but it cannot be seen from here: the hypervisor's "
+                        + "files are on another host, or in another container. It is empty; remove it there, and use "
+                        + "--mode push");
+            }
+
             File.Delete(path);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            // It stays until the end of the run, and is tried again then.
-            _progress.Note(string.Create(
-                CultureInfo.InvariantCulture, $"the scratch file '{path}' cannot be unlinked yet: "
-                    + $"{exception.Message}"));
+            throw new BackupException(
+                BackupErrorKind.State,
+                $"could not unlink the scratch file '{path}': {exception.Message}. Run the backup as a user who may "
+                    + "write there, or use --mode push",
+                exception);
         }
     }
 

@@ -92,7 +92,8 @@ internal sealed class BackupSession
         GraphSnapshot graph, Dictionary<string, ParentPoint> parents, HypervisorCapabilities capabilities)
     {
         var runId = _options.NewRunId();
-        var place = NbdPlace.Choose(_request, _source, runId);
+        var route = _source.TcpHost is { } host ? HostRoute.Find(host) : null;
+        var place = NbdPlace.Choose(_request, route, runId);
         var outcome = BackupPlanner.Plan(
             new PlanRequest
             {
@@ -103,6 +104,7 @@ internal sealed class BackupSession
                 Nbd = place.Address,
                 NbdRuns = place.Runs,
                 RunDirectory = place.RunDirectory,
+                RemoteHost = route is { IsThisHost: false } ? _source.TcpHost : null,
                 ScratchDirectory = _request.ScratchDirectory,
             },
             graph,

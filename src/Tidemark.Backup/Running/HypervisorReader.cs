@@ -10,8 +10,12 @@ namespace Tidemark.Backup.Running;
 internal static class HypervisorReader
 {
     private const string GraphCommand = "x-debug-query-block-graph";
+    private const string VersionCommand = "query-version";
 
-    /// <summary>The commands that the hypervisor has.</summary>
+    // How the embedded engine begins the package's name in its version.
+    private const string EnginePackage = "Tidemark ";
+
+    /// <summary>What the hypervisor can do: its commands, and whether it is the embedded engine.</summary>
     internal static async Task<HypervisorCapabilities> ReadCapabilitiesAsync(
         IMonitor monitor, CancellationToken cancellationToken)
     {
@@ -23,7 +27,15 @@ internal static class HypervisorReader
             names.Add(Understand(() => GraphField.Text(command, "name", "a command in query-commands")));
         }
 
-        return new HypervisorCapabilities { Commands = names };
+        var breaksSnapshot = false;
+        if (names.Contains(VersionCommand))
+        {
+            var version = await monitor.ExecuteAsync(new QmpCommand(VersionCommand), cancellationToken)
+                .ConfigureAwait(false);
+            breaksSnapshot = QmpVersion.Read(version).Package.StartsWith(EnginePackage, StringComparison.Ordinal);
+        }
+
+        return new HypervisorCapabilities { Commands = names, BreaksSnapshot = breaksSnapshot };
     }
 
     /// <summary>The graph at this moment.</summary>

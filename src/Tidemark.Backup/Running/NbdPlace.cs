@@ -13,8 +13,11 @@ namespace Tidemark.Backup.Running;
 internal sealed record NbdPlace(NbdAddress Address, bool Runs, string? RunDirectory)
 {
     /// <summary>Chooses.</summary>
+    /// <param name="request">What is asked for.</param>
+    /// <param name="route">The way to the host of a TCP monitor; null for a monitor on a unix socket.</param>
+    /// <param name="runId">The run.</param>
     /// <exception cref="BackupException">The URI names an export, or no address can be had.</exception>
-    internal static NbdPlace Choose(BackupRequest request, HypervisorSource source, string runId)
+    internal static NbdPlace Choose(BackupRequest request, HostRoute? route, string runId)
     {
         if (request.NbdUri is { } uri && request.Mode == BackupMode.Pull)
         {
@@ -36,9 +39,9 @@ internal sealed record NbdPlace(NbdAddress Address, bool Runs, string? RunDirect
                 RunDirectory: null);
         }
 
-        if (source.TcpHost is { } host)
+        if (route is not null)
         {
-            return new NbdPlace(TcpAddress(request.Mode, host), Runs: false, RunDirectory: null);
+            return new NbdPlace(TcpAddress(request.Mode, route), Runs: false, RunDirectory: null);
         }
 
         var folder = Path.Combine(Path.GetTempPath(), new RunNames(runId).Checkpoint);
@@ -53,26 +56,21 @@ internal sealed record NbdPlace(NbdAddress Address, bool Runs, string? RunDirect
     }
 
     // Pull: a port at the hypervisor's host. Push: a port here, by the address that the hypervisor's host sees.
-    private static NbdAddress TcpAddress(BackupMode mode, string host)
+    private static NbdAddress TcpAddress(BackupMode mode, HostRoute route)
     {
         try
         {
-            using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-            probe.Connect(host, 9);
-            var local = ((IPEndPoint)probe.LocalEndPoint!).Address;
-            var remote = ((IPEndPoint)probe.RemoteEndPoint!).Address;
-            using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            listener.Bind(new IPEndPoint(local, 0));
+            using var listener = new Socket(route.Local.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+            listener.Bind(new IPEndPoint(route.Local, 0));
             var port = ((IPEndPoint)listener.LocalEndPoint!).Port;
 
-            // A free port here is free there only if it is the same host; elsewhere it is a guess, and a failure says
-            // so.
-            return NbdAddress.Tcp(mode == BackupMode.Pull ? remote.ToString() : local.ToString(), port);
+            // Free a moment ago, and nobody's yet: if somebody takes it meanwhile, the start of the server says so.
+            return NbdAddress.Tcp((mode == BackupMode.Pull ? route.Remote : route.Local).ToString(), port);
         }
         catch (SocketException exception)
         {
             throw new BackupException(
-                BackupErrorKind.Request, $"no way to '{host}' for NBD: {exception.Message}", exception);
+                BackupErrorKind.Request, $"no port for NBD at {route.Local}: {exception.Message}", exception);
         }
     }
 }

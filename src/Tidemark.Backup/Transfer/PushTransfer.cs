@@ -69,7 +69,8 @@ internal sealed class PushTransfer : ITransfer
 
         foreach (var (disk, target) in _disks.Zip(_targets))
         {
-            await target.CompleteAsync(disk.DirtyBytes, cancellationToken).ConfigureAwait(false);
+            await target.CompleteAsync(disk.DirtyBytes, disk.Plan.Parent?.Granularity ?? 0, cancellationToken)
+                .ConfigureAwait(false);
             disk.Elapsed = _time.GetElapsedTime(start);
         }
     }

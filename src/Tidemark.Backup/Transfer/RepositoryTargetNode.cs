@@ -12,7 +12,7 @@
 // Why no block can be missed. Only CompleteAsync decides what is not copied, and it is called after the job has ended
 // without an error. Whole disk: every chunk must be stored, so every byte was written; otherwise it fails. Increment:
 // the bytes covered must be at least what the job's bitmap counted at the instant of the transaction; fewer means that
-// a cluster got lost on the way, and it fails. That the untouched chunks equal the parent's is the identity rule's
+// a cluster got lost on the way, and it fails. A hypervisor that skips what it knows to be zero fails the same way. That the untouched chunks equal the parent's is the identity rule's
 // claim.
 //
 // A write to a stored chunk (no job does it, a reconnecting client might) opens the chunk again with what was stored.
@@ -109,9 +109,11 @@ internal sealed class RepositoryTargetNode : BlockNode
 
     /// <summary>Ends the target after the job's success: completes or refuses what is not whole.</summary>
     /// <param name="expectedBytes">Increment: what the job's bitmap counted. Whole disk: ignored.</param>
+    /// <param name="granularity">Increment: that bitmap's bytes per bit, a divisor of the chunk size.</param>
     /// <param name="cancellationToken">Cancels.</param>
     /// <exception cref="BackupException">Not everything arrived.</exception>
-    internal async Task CompleteAsync(long expectedBytes, CancellationToken cancellationToken)
+    internal async Task CompleteAsync(
+        long expectedBytes, long granularity, CancellationToken cancellationToken)
     {
         KeyValuePair<int, OpenChunk>[] open;
         long covered;
@@ -121,6 +123,12 @@ internal sealed class RepositoryTargetNode : BlockNode
             _ended = true;
             open = [.. _open.OrderBy(pair => pair.Key)];
             covered = _covered;
+        }
+
+        // A bitmap counts its last granule whole, although the disk may end inside it.
+        if (granularity > 0 && Length % granularity is > 0 and var tail && IsCoveredFrom(Length - tail))
+        {
+            covered += granularity - tail;
         }
 
         if (_parent is null)
@@ -138,7 +146,7 @@ internal sealed class RepositoryTargetNode : BlockNode
             return;
         }
 
-        if (covered < Math.Min(expectedBytes, Length))
+        if (covered < expectedBytes)
         {
             throw new BackupException(
                 BackupErrorKind.Transfer,
@@ -269,6 +277,18 @@ internal sealed class RepositoryTargetNode : BlockNode
         lock (_gate)
         {
             return _stored[index];
+        }
+    }
+
+    // Whether the end of the disk, which lies in its last chunk, was written from an offset on.
+    private bool IsCoveredFrom(long offset)
+    {
+        lock (_gate)
+        {
+            var index = _stored.Length - 1;
+            var start = (int)(offset - (long)index * _writer.ChunkSize);
+            return _stored[index] || _open.TryGetValue(index, out var chunk)
+                && chunk.Covered.Ranges.Any(range => range.Start <= start && range.End == _writer.LengthOf(index));
         }
     }
 

@@ -23,6 +23,9 @@ internal sealed class BackupScene : IAsyncDisposable
     /// <summary>Called when a phase of a run begins.</summary>
     internal Action<string>? OnPhase { get; set; }
 
+    /// <summary>Where scratch files go; null: beside the image.</summary>
+    internal string? ScratchDirectory { get; set; }
+
     /// <summary>The ids of all runs.</summary>
     internal List<string> RunIds { get; } = [];
 
@@ -67,6 +70,7 @@ internal sealed class BackupScene : IAsyncDisposable
                 VmName = "vm",
                 Mode = mode,
                 Full = full,
+                ScratchDirectory = ScratchDirectory,
                 NbdUri = mode == BackupMode.Pull ? nbd : null,
                 Disks = [.. disks.Select(disk => new DiskSelection(disk))],
             },

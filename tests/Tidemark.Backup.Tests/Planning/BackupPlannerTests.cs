@@ -27,7 +27,7 @@ public sealed class BackupPlannerTests
         "pull-full-one-disk", "pull-incremental-two-disks", "pull-incremental-chain", "pull-existing-nbd-server",
         "push-full-two-disks", "push-incremental-one-disk", "push-incremental-chain-through-filter",
             "pull-mixed-raw-and-lost",
-        "push-tcp", "pull-forced-full",
+        "push-tcp", "pull-forced-full", "pull-embedded-engine", "push-embedded-engine",
     ];
 
     [Theory]
@@ -35,7 +35,8 @@ public sealed class BackupPlannerTests
     public void The_plan_is_the_golden_one(string name)
     {
         var (request, graph, parents) = Build(name);
-        Golden.Check($"Plans/{name}.txt", PlanText.Render(BackupPlanner.Plan(request, graph, parents, s_qemu)));
+        var hypervisor = s_qemu with { BreaksSnapshot = name.EndsWith("-embedded-engine", StringComparison.Ordinal) };
+        Golden.Check($"Plans/{name}.txt", PlanText.Render(BackupPlanner.Plan(request, graph, parents, hypervisor)));
     }
 
     [Fact]
@@ -63,6 +64,7 @@ public sealed class BackupPlannerTests
     [InlineData("bad-name")]
     [InlineData("nothing-used")]
     [InlineData("old-hypervisor")]
+    [InlineData("pull-from-another-host")]
     public void What_cannot_be_planned_is_a_conflict_with_advice(string name)
     {
         var graph = Graph(Image("a", null), Image("b", null));
@@ -78,6 +80,11 @@ public sealed class BackupPlannerTests
                 _ => [new DiskSelection("a")],
             },
         };
+        if (name == "pull-from-another-host")
+        {
+            request = request with { RemoteHost = "kvm7" };
+        }
+
         var capabilities = name == "old-hypervisor"
             ? s_qemu with { Commands = new HashSet<string> { "transaction" } }
             : s_qemu;
@@ -118,8 +125,12 @@ public sealed class BackupPlannerTests
             "push-incremental-chain-through-filter" => (Push(Select("vda=limit")), throttled, one),
             "pull-mixed-raw-and-lost" => (Pull(), Graph(Image("vda", null, Bitmap(Old, inconsistent: true)), vdb, raw),
                 Parents(("vda", Old), ("vdb", Old + ".1"), ("vdc", null))),
-            "push-tcp" => (Push() with { Nbd = NbdAddress.Tcp("127.0.0.1", 40000), RunDirectory = null }, Graph(vda),
-                one),
+            "push-tcp" => (Push() with
+            {
+                Nbd = NbdAddress.Tcp("192.0.2.1", 40000), RunDirectory = null, RemoteHost = "kvm7",
+            }, Graph(vda), one),
+            "pull-embedded-engine" => (Pull(), Graph(vda), one),
+            "push-embedded-engine" => (Push(), Graph(vda), one),
             "pull-forced-full" => (Pull() with { Full = true }, Graph(vda), one),
             _ => throw new ArgumentException(name),
         };

@@ -11,6 +11,7 @@ public sealed class RepositoryTargetNodeTests
 {
     private const int ChunkSize = 64 << 10;
     private const int Length = 12 * ChunkSize + 5000;
+    private const int Granularity = 16 << 10;
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -110,6 +111,38 @@ public sealed class RepositoryTargetNodeTests
         Assert.Equal(BackupErrorKind.Transfer, error.Kind);
     }
 
+    /// <summary>A bitmap counts its last granule whole, although the disk ends inside it.</summary>
+    [Theory]
+    [InlineData(true, true)]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    public async Task The_last_granule_counts_whole_when_its_end_arrived(bool first, bool last)
+    {
+        await using var scene = new BackupScene();
+        await scene.InitializeAsync();
+        var parent = await CommitAsync(scene, null, null, 4, async target =>
+            await target.WriteZeroesAsync(0, Length, cancellationToken: Token));
+        var task = CommitAsync(scene, parent, 2 * Granularity, 4, async target =>
+        {
+            if (first)
+            {
+                await target.WriteAsync(0, new byte[Granularity], cancellationToken: Token);
+            }
+
+            if (last)
+            {
+                await target.WriteAsync(Length - 5000, new byte[5000], cancellationToken: Token);
+            }
+        });
+        if (first && last)
+        {
+            await task;
+            return;
+        }
+
+        Assert.Equal(BackupErrorKind.Transfer, (await Assert.ThrowsAsync<BackupException>(() => task)).Kind);
+    }
+
     private static List<(int Offset, int Length)> Pieces(Random random, int length)
     {
         List<(int Offset, int Length)> pieces = [];
@@ -143,7 +176,7 @@ public sealed class RepositoryTargetNodeTests
                 new TransferCounters(), openLimit))
         {
             await write(target);
-            await target.CompleteAsync(expected ?? 0, Token);
+            await target.CompleteAsync(expected ?? 0, Granularity, Token);
         }
 
         var snapshot = await writer.CommitAsync(
