@@ -25,8 +25,8 @@ public static class BackupLimits
     public const int OpenChunks = 64;
 
     /// <summary>
-    /// Free bytes of a scratch's file system under which a pull is given up, where a full one would make a guest's write
-    /// fail; and without which none is begun.
+    /// Free bytes of a scratch's file system under which a pull is given up, where a full one would make a guest's
+    /// write fail; and without which none is begun.
     /// </summary>
     public const long ScratchFloor = 64L << 20;
 
@@ -38,8 +38,8 @@ public static class BackupLimits
     public static readonly TimeSpan ScratchInterval = TimeSpan.FromMilliseconds(50);
 
     /// <summary>
-    /// How long it may take from the look that shows too little space to the end of the jobs; what the guest would write
-    /// in that time, at the speed last seen, is kept free besides <see cref="ScratchFloor"/>.
+    /// How long it may take from the look that shows too little space to the end of the jobs; what the guest would
+    /// write in that time, at the speed last seen, is kept free besides <see cref="ScratchFloor"/>.
     /// </summary>
     public static readonly TimeSpan ScratchReaction = TimeSpan.FromMilliseconds(500);
 

@@ -16,9 +16,10 @@ public sealed record HypervisorCapabilities
 
     /// <summary>
     /// Whether its backup jobs can be told to give the backup up, and never a guest's write, when old data cannot be
-    /// saved in time: <c>on-cbw-error</c> and <c>cbw-timeout</c> of <c>blockdev-backup</c>, with a job that fails as soon
-    /// as its point in time is lost. The embedded engine can; QEMU up to 10.0 has no such option, and a newer one is not
-    /// taken at its option's word: over a scratch overlay a lost point in time would have to end the job to be seen.
+    /// saved in time: <c>on-cbw-error</c> and <c>cbw-timeout</c> of <c>blockdev-backup</c>, with a job that fails as
+    /// soon as its point in time is lost. The embedded engine can; QEMU up to 10.0 has no such option, and a newer one
+    /// is not taken at its option's word: over a scratch overlay a lost point in time would have to end the job to be
+    /// seen.
     /// </summary>
     public bool BreaksSnapshot { get; init; }
 

@@ -248,7 +248,8 @@ public static class BackupPlanner
         List<string> warnings = [];
         if (request.Mode == BackupMode.Push)
         {
-            warnings.Add("push: while the job runs, a guest write waits until the old data has reached the repository's "
+            warnings.Add(
+                "push: while the job runs, a guest write waits until the old data has reached the repository's "
                 + "host" + (capabilities.BreaksSnapshot
                     ? $", at most {BackupLimits.GuestPatience.TotalSeconds:0} seconds; then the backup is given up"
                     : "; if this process dies, such a write may fail once. Pull mode does not depend on it"));
@@ -259,9 +260,12 @@ public static class BackupPlanner
         }
         else if (!capabilities.BreaksSnapshot)
         {
-            warnings.Add("pull: this hypervisor cannot be told to give up the backup rather than a guest write whose old "
-                + "data the scratch file cannot take. So the run is given up when the scratch's file system has less than "
-                + $"{BackupLimits.ScratchFloor >> 20} MiB free; what that does not show (a quota, an I/O error) may fail "
+            warnings.Add(
+                "pull: this hypervisor cannot be told to give up the backup rather than a guest write whose old "
+                + "data the scratch file cannot take. So the run is given up when the scratch's file system has less "
+                + "than "
+                + $"{BackupLimits.ScratchFloor >> 20} MiB free; what that does not show (a quota, an I/O error) may "
+                + "fail "
                 + "a guest write");
         }
 

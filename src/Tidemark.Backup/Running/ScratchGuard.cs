@@ -50,7 +50,8 @@ internal sealed class ScratchGuard
                 throw new BackupException(
                     BackupErrorKind.Request,
                     $"the scratch directory '{directory}' does not exist on this host, or cannot be entered: what the "
-                        + "hypervisor would make there could not be removed. Run the backup where the hypervisor's files "
+                        + "hypervisor would make there could not be removed. Run the backup where the hypervisor's "
+                        + "files "
                         + "are, or use --mode push");
             }
 

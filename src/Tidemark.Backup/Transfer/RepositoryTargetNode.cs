@@ -12,8 +12,8 @@
 // Why no block can be missed. Only CompleteAsync decides what is not copied, and it is called after the job has ended
 // without an error. Whole disk: every chunk must be stored, so every byte was written; otherwise it fails. Increment:
 // the bytes covered must be at least what the job's bitmap counted at the instant of the transaction; fewer means that
-// a cluster got lost on the way, and it fails. A hypervisor that skips what it knows to be zero fails the same way. That the untouched chunks equal the parent's is the identity rule's
-// claim.
+// a cluster got lost on the way, and it fails. A hypervisor that skips what it knows to be zero fails the same way.
+// That the untouched chunks equal the parent's is the identity rule's claim.
 //
 // A write to a stored chunk (no job does it, a reconnecting client might) opens the chunk again with what was stored.
 
