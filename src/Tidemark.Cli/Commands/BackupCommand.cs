@@ -225,7 +225,7 @@ internal sealed class BackupCommand
         Repository.Repository repository,
         CancellationToken cancellationToken)
     {
-        using var progress = new BackupProgressDisplay(_console);
+        await using var progress = new BackupProgressDisplay(_console);
         return await service.RunAsync(request, source, repository, progress, cancellationToken);
     }
 }

@@ -1,3 +1,4 @@
+using Spectre.Console;
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Running;
 using Tidemark.Cli.Terminal;
@@ -13,14 +14,16 @@ internal static class BackupReportText
     /// <summary>Prints one heading, one row for each disk, and why a disk was not read as an increment.</summary>
     public static void Write(BackupReport report, TimeSpan time, CommandConsole console)
     {
-        var style = console.OutputStyle;
-        console.Output.WriteLine(
-            $"restore point {style.Bold(report.SnapshotId[..ShortIdLength])} of {report.Name}, {report.Mode.ToText()}, "
-            + Duration.Format(time));
-        var table = new TextTable("disk", ">size", "kind", ">changed", ">read", ">stored", ">took", "why?");
+        var id = report.SnapshotId[..ShortIdLength];
+        console.Results.MarkupLineInterpolated(
+            $"restore point [bold]{id}[/] of {report.Name}, {report.Mode.ToText()}, {Duration.Format(time)}");
+        string[] headings = ["disk", ">size", "kind", ">changed", ">read", ">stored", ">took"];
+        var hasReasons = report.Disks.Any(disk => disk.Reason.Length > 0);
+        var table = ResultTable.Create(hasReasons ? [.. headings, "why"] : headings);
         foreach (var disk in report.Disks)
         {
-            table.Add(
+            string[] cells =
+            [
                 disk.Name,
                 ByteSize.Format(disk.Size),
                 disk.Kind.ToText(),
@@ -28,9 +31,10 @@ internal static class BackupReportText
                 ByteSize.Format(disk.BytesRead),
                 ByteSize.Format(disk.BytesStored),
                 Duration.Format(TimeSpan.FromSeconds(disk.Seconds)),
-                disk.Reason);
+            ];
+            table.AddCells(hasReasons ? [.. cells, disk.Reason] : cells);
         }
 
-        table.Write(console.Output, style, "  ");
+        table.WriteTo(console, indent: 2);
     }
 }

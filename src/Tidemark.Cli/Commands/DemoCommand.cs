@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Spectre.Console;
 using Tidemark.Cli.Demo;
 using Tidemark.Cli.Terminal;
 
@@ -47,9 +48,8 @@ internal sealed class DemoCommand
     private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         var options = Options(parsed);
-        var style = _console.OutputStyle;
-        _console.Output.WriteLine(
-            style.Bold("A guest writes to its disk; three backups; every restore compared byte by byte."));
+        _console.Results.MarkupLine(
+            "[bold]A guest writes to its disk; three backups; every restore compared byte by byte.[/]");
         _console.Output.WriteLine(
             $"  The disk: qcow2, {ByteSize.Format(options.Length)}, of which the guest "
             + $"fills {ByteSize.Format(options.Length / 4)} "

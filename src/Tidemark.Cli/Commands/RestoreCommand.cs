@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Spectre.Console;
 using Tidemark.Backup.Restore;
 using Tidemark.Cli.Terminal;
 using Tidemark.Repository.Backends;
@@ -83,7 +84,7 @@ internal sealed class RestoreCommand
         // Nobody may prune what is being read.
         await using var held = await repository.LockAsync(cancellationToken);
         RestoreReport report;
-        using (var progress = new BackupProgressDisplay(_console))
+        await using (var progress = new BackupProgressDisplay(_console))
         {
             report = await new RestoreService(_console.Time).RunAsync(request, repository, progress, cancellationToken);
         }
@@ -102,12 +103,12 @@ internal sealed class RestoreCommand
 
     private void WriteText(RestoreReport report)
     {
-        var style = _console.OutputStyle;
-        _console.Output.WriteLine($"restored from {style.Bold(report.SnapshotId[..BackupReportText.ShortIdLength])}");
-        var table = new TextTable("disk", ">size", ">written", ">took", "file");
+        _console.Results.MarkupLineInterpolated(
+            $"restored from [bold]{report.SnapshotId[..BackupReportText.ShortIdLength]}[/]");
+        var table = ResultTable.Create("disk", ">size", ">written", ">took", "file");
         foreach (var disk in report.Disks)
         {
-            table.Add(
+            table.AddCells(
                 disk.Disk,
                 ByteSize.Format(disk.Size),
                 ByteSize.Format(disk.BytesWritten),
@@ -115,6 +116,6 @@ internal sealed class RestoreCommand
                 disk.Path);
         }
 
-        table.Write(_console.Output, style, "  ");
+        table.WriteTo(_console, indent: 2);
     }
 }

@@ -117,13 +117,13 @@ internal static class SnapshotsCommand
             return;
         }
 
-        var table = new TextTable("id", "time (UTC)", "name", "mode", "disk", ">size", "kind", ">stored");
+        var table = ResultTable.Create("id", "time (UTC)", "name", "mode", "disk", ">size", "kind", ">stored");
         foreach (var (snapshot, manifest) in points)
         {
             var isFirst = true;
             foreach (var disk in manifest.Disks)
             {
-                table.Add(
+                table.AddCells(
                     isFirst ? snapshot.Id.ToShortString() : "",
                     isFirst ? snapshot.Time.UtcDateTime.ToString(TimeFormat, CultureInfo.InvariantCulture) : "",
                     isFirst ? manifest.VmName : "",
@@ -136,6 +136,6 @@ internal static class SnapshotsCommand
             }
         }
 
-        table.Write(console.Output, console.OutputStyle);
+        table.WriteTo(console);
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Spectre.Console;
 using Tidemark.Cli.Terminal;
 
 namespace Tidemark.Cli.Demo;
@@ -28,12 +29,12 @@ internal sealed record DemoReport
     public void Write(CommandConsole console)
     {
         var writer = console.Output;
-        var style = console.OutputStyle;
-        var table = new TextTable(
+        var results = console.Results;
+        var table = ResultTable.Create(
             "point", "how", ">changed", ">read", ">stored", ">took", ">writes meanwhile", ">restored", "compared");
         foreach (var point in Points)
         {
-            table.Add(
+            table.AddCells(
                 point.ShortId,
                 $"{point.Kind}, {point.Mode}",
                 ByteSize.Format(point.DirtyBytes),
@@ -46,42 +47,43 @@ internal sealed record DemoReport
         }
 
         writer.WriteLine();
-        table.Write(writer, style, "  ");
+        table.WriteTo(console, indent: 2);
         writer.WriteLine();
         foreach (var point in Points)
         {
-            writer.WriteLine("  " + Verdict(point, style));
+            results.MarkupLineInterpolated(Verdict(point));
         }
 
         foreach (var leftover in Leftovers)
         {
-            writer.WriteLine($"  {style.Bad("✗")} left behind: {leftover}");
+            results.MarkupLineInterpolated($"  [red]✗[/] left behind: {leftover}");
         }
 
         if (Leftovers.Count == 0)
         {
-            writer.WriteLine(
-                $"  {style.Good("✓")} nothing is left on the engine: no job, node, export or bitmap "
+            results.MarkupLine(
+                "  [green]✓[/] nothing is left on the engine: no job, node, export or bitmap "
                 + "but the last checkpoint");
         }
 
         writer.WriteLine();
-        writer.WriteLine(IsGood
-            ? $"  {style.Bold("All good")} in {Duration.Format(Time)}."
-            : $"  {style.Bad("Not good")}: see above.");
+        results.MarkupLine(IsGood
+            ? $"  [bold]All good[/] in {Duration.Format(Time)}."
+            : "  [red]Not good[/]: see above.");
     }
 
-    private string Verdict(DemoPoint point, Style style)
+    // With its markup; what is put in is text.
+    private FormattableString Verdict(DemoPoint point)
     {
-        var size = ByteSize.Format(DiskLength);
-        if (point.Instant is not { } instant)
+        var (size, all) = (ByteSize.Format(DiskLength), Count(WriteCount));
+        if (point.Instant is { } instant)
         {
-            return $"{style.Bad("✗")} {point.ShortId}: the restored disk is the guest's disk after none of its writes "
-                + $"{Count(point.FirstInstant)} to {Count(point.LastInstant)}";
+            var write = $"{Count(instant)} of {all}";
+            return $"  [green]✓[/] {point.ShortId}: all {size} equal the guest's disk after its write {write}";
         }
 
-        return $"{style.Good("✓")} {point.ShortId}: all {size} equal the guest's disk "
-            + $"after its write {Count(instant)} of {Count(WriteCount)}";
+        var range = $"{Count(point.FirstInstant)} to {Count(point.LastInstant)}";
+        return $"  [red]✗[/] {point.ShortId}: the restored disk is the guest's disk after none of its writes {range}";
     }
 
     private static string Count(int count) => count.ToString("#,0", CultureInfo.InvariantCulture);

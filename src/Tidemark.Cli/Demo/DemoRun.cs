@@ -91,7 +91,7 @@ internal sealed class DemoRun
         DemoEngine engine, DemoGuest guest, Repository.Repository repository, CancellationToken cancellationToken)
     {
         var workLength = _options.Length / 24;
-        using (var progress = new ProgressMeter(_console, "the guest installs", _options.Length / 4))
+        await using (var progress = new ProgressMeter(_console, "the guest installs", _options.Length / 4))
         {
             await guest.InstallAsync(written => progress.Report(written), cancellationToken);
         }
@@ -116,7 +116,7 @@ internal sealed class DemoRun
 
     private async Task WorkAsync(DemoGuest guest, long length, CancellationToken cancellationToken)
     {
-        using var progress = new ProgressMeter(_console, "the guest works");
+        await using var progress = new ProgressMeter(_console, "the guest works");
         await guest.WorkAsync(length, cancellationToken);
     }
 
@@ -138,7 +138,7 @@ internal sealed class DemoRun
         };
         var started = _console.Time.GetTimestamp();
         BackupReport report;
-        using (var progress = new BackupProgressDisplay(
+        await using (var progress = new BackupProgressDisplay(
             _console, $"backup {_points.Count + 1} of 3", showsNotes: false))
         {
             report = await _service.RunAsync(request, source, repository, progress, cancellationToken);
@@ -173,7 +173,7 @@ internal sealed class DemoRun
         var restoredPath = File($"restored/{point.Number}.raw");
         var expectedPath = File($"expected/{point.Number}.raw");
         var started = _console.Time.GetTimestamp();
-        using (var progress = new BackupProgressDisplay(_console, $"restore {point.Number} of {_points.Count}"))
+        await using (var progress = new BackupProgressDisplay(_console, $"restore {point.Number} of {_points.Count}"))
         {
             var request =
                 new RestoreRequest { Snapshot = point.SnapshotId, Disk = DemoEngine.DiskName, To = restoredPath };
@@ -183,7 +183,7 @@ internal sealed class DemoRun
         var restoreTime = _console.Time.GetElapsedTime(started);
 
         int? instant;
-        using (new ProgressMeter(_console, $"comparing point {point.Number} of {_points.Count}"))
+        await using (new ProgressMeter(_console, $"comparing point {point.Number} of {_points.Count}"))
         using (var expected = DiskImage.Create(expectedPath, _options.Length))
         using (var restored = DiskImage.Open(restoredPath))
         {

@@ -4,7 +4,7 @@ namespace Tidemark.Cli.Terminal;
 
 /// <summary>Shows a backup or a restore on standard error: what is
 /// being done, how far it is, what the user should know.</summary>
-internal sealed class BackupProgressDisplay : IBackupProgress, IDisposable
+internal sealed class BackupProgressDisplay : IBackupProgress, IAsyncDisposable
 {
     private readonly CommandConsole _console;
     private readonly ProgressMeter _meter;
@@ -52,7 +52,7 @@ internal sealed class BackupProgressDisplay : IBackupProgress, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _meter.Dispose();
+    public ValueTask DisposeAsync() => _meter.DisposeAsync();
 
     // One disk by its name; of several those that are not done.
     private static string Names(IReadOnlyList<DiskProgress> disks)

@@ -1,4 +1,5 @@
 using System.Text;
+using Spectre.Console;
 
 namespace Tidemark.Cli.Terminal;
 
@@ -12,12 +13,17 @@ internal sealed class CommandConsole : IDisposable
     /// <summary>When it is 1, an error brings its stack trace and the libraries' log.</summary>
     public const string DebugVariable = "TIDEMARK_DEBUG";
 
-    private const string EraseLine = "\r\u001b[2K";
+    private const int MinimumWidth = 40;
+
+    // Results are never broken or cut, on no output: a column that is left out of a table may be the one that says
+    // "DIFFERENT". A pipe has no width, and a terminal breaks lines itself.
+    private const int Unbounded = 100_000;
 
     private readonly Lock _gate = new();
     private readonly Func<string, string?> _environment;
     private readonly Func<string, string?> _readSecret;
-    private string _liveLine = "";
+    private IAnsiConsole? _results;
+    private LiveLine? _live;
 
     /// <summary>Creates a console over any streams; the caller keeps them.</summary>
     /// <param name="output">Where results go.</param>
@@ -45,10 +51,17 @@ internal sealed class CommandConsole : IDisposable
     public bool IsErrorTerminal { get; init; }
 
     /// <summary>Whether results may be coloured.</summary>
-    public Style OutputStyle { get; init; } = Style.Plain;
+    public bool HasOutputColour { get; init; }
+
+    /// <summary>Whether progress may be coloured.</summary>
+    public bool HasErrorColour { get; init; }
 
     /// <summary>How wide the terminal of standard error is, in characters.</summary>
-    public int Width { get; init; } = 100;
+    public int ErrorWidth { get; init; } = 100;
+
+    /// <summary>Draws tables and coloured text on <see cref="Output"/>.</summary>
+    /// <remarks>Made when something is drawn: a start that draws nothing does not load the library.</remarks>
+    public IAnsiConsole Results => _results ??= Draw(Output, HasOutputColour, Unbounded);
 
     /// <summary>The clock of progress, rates and reports.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
@@ -63,8 +76,8 @@ internal sealed class CommandConsole : IDisposable
             new(stream, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false)) { AutoFlush = true };
 
         var errorIsTerminal = !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb";
-        var hasColour = !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb"
-            && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR"));
+        var outputIsTerminal = !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb";
+        var allowsColour = string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR"));
         return new CommandConsole(
             Open(Console.OpenStandardOutput()),
             Open(Console.OpenStandardError()),
@@ -72,8 +85,9 @@ internal sealed class CommandConsole : IDisposable
             Console.IsInputRedirected || Console.IsErrorRedirected ? null : SecretPrompt.Read)
         {
             IsErrorTerminal = errorIsTerminal,
-            OutputStyle = hasColour ? Style.Ansi : Style.Plain,
-            Width = errorIsTerminal ? Math.Max(40, Console.WindowWidth) : 100,
+            HasErrorColour = errorIsTerminal && allowsColour,
+            HasOutputColour = outputIsTerminal && allowsColour,
+            ErrorWidth = errorIsTerminal ? Math.Max(MinimumWidth, Console.WindowWidth) : 100,
         };
     }
 
@@ -94,29 +108,53 @@ internal sealed class CommandConsole : IDisposable
     {
         lock (_gate)
         {
-            if (_liveLine.Length > 0)
+            if (_live is not null)
             {
-                Error.Write(EraseLine);
+                _live.WriteMessage(text);
+            }
+            else
+            {
+                Error.WriteLine(text);
             }
 
-            Error.WriteLine(text);
-            Error.Write(_liveLine);
             Error.Flush();
         }
     }
 
-    /// <summary>Replaces the live line, or removes it when the text is empty. Only for a terminal.</summary>
-    public void SetLiveLine(string text)
+    /// <summary>Shows or replaces the live line. Only for a terminal.</summary>
+    /// <param name="text">What it says.</param>
+    /// <param name="share">How much is done, 0 to 1; null when that is not known.</param>
+    public void ShowLive(string text, double? share)
     {
         lock (_gate)
         {
-            if (_liveLine.Length == 0 && text.Length == 0)
-            {
-                return;
-            }
+            _live ??= new LiveLine(Draw(Error, HasErrorColour, ErrorWidth, isInteractive: true), text);
+            _live.Show(text, share);
+            Error.Flush();
+        }
+    }
 
-            _liveLine = text.Length < Width ? text : text[..(Width - 1)];
-            Error.Write(EraseLine + _liveLine);
+    /// <summary>Removes the live line, if there is one.</summary>
+    public async Task EndLiveAsync()
+    {
+        Task ended;
+        lock (_gate)
+        {
+            ended = _live?.EndAsync() ?? Task.CompletedTask;
+            _live = null;
+        }
+
+        await ended;
+        await Error.FlushAsync();
+    }
+
+    /// <summary>Gives the terminal its cursor back when the process ends while a live line stands.</summary>
+    public void ShowCursor()
+    {
+        // Without the lock: who wants to end at once does not wait for it.
+        if (_live is not null)
+        {
+            Error.Write("\u001b[?25h");
             Error.Flush();
         }
     }
@@ -124,8 +162,23 @@ internal sealed class CommandConsole : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        SetLiveLine("");
         Output.Flush();
         Error.Flush();
+    }
+
+    // All is said: nothing is guessed from the machine's environment (a CI system's variables, say).
+    private static IAnsiConsole Draw(TextWriter writer, bool hasColour, int width, bool isInteractive = false)
+    {
+        var console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Ansi = hasColour || isInteractive ? AnsiSupport.Yes : AnsiSupport.No,
+            ColorSystem = hasColour ? ColorSystemSupport.Standard : ColorSystemSupport.NoColors,
+            Interactive = isInteractive ? InteractionSupport.Yes : InteractionSupport.No,
+            Out = new AnsiConsoleOutput(writer),
+            Enrichment = new ProfileEnrichment { UseDefaultEnrichers = false },
+        });
+        console.Profile.Width = width;
+        console.Profile.Capabilities.Unicode = true;
+        return console;
     }
 }

@@ -8,7 +8,7 @@ namespace Tidemark.Cli.Terminal;
 /// Thread-safe. The rate is an average over the last seconds, so that a pause shows and a start does not spoil the time
 /// left. Nothing is shown for work that ends before the first interval. At disposal the line is gone.
 /// </remarks>
-internal sealed class ProgressMeter : IDisposable
+internal sealed class ProgressMeter : IAsyncDisposable
 {
     /// <summary>How often the line on a terminal is rewritten.</summary>
     public static readonly TimeSpan LiveInterval = TimeSpan.FromMilliseconds(150);
@@ -71,18 +71,15 @@ internal sealed class ProgressMeter : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
+    public async ValueTask DisposeAsync()
     {
         lock (_gate)
         {
             _disposed = true;
         }
 
-        _timer.Dispose();
-        if (_console.IsErrorTerminal)
-        {
-            _console.SetLiveLine("");
-        }
+        await _timer.DisposeAsync();
+        await _console.EndLiveAsync();
     }
 
     private void Show()
@@ -97,7 +94,7 @@ internal sealed class ProgressMeter : IDisposable
             var line = Line();
             if (_console.IsErrorTerminal)
             {
-                _console.SetLiveLine(line);
+                _console.ShowLive(line, _totalBytes > 0 ? Math.Clamp((double)_doneBytes / _totalBytes, 0, 1) : null);
             }
             else
             {

@@ -19,6 +19,7 @@ internal sealed class TerminationSignals : IDisposable
             {
                 if (Interlocked.Increment(ref _count) > 1)
                 {
+                    console.ShowCursor();
                     return;
                 }
 

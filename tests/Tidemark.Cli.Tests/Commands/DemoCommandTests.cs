@@ -9,6 +9,7 @@ public sealed class DemoCommandTests : IDisposable
     public void Dispose() => _directory.Dispose();
 
     [Fact]
+    [Trait("Category", "Long")]
     public async Task The_whole_tour_on_a_small_disk()
     {
         var keep = _directory.File("kept");

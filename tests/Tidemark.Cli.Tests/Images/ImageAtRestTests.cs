@@ -6,6 +6,7 @@ namespace Tidemark.Cli.Tests.Images;
 /// <summary>Backups of images that nobody has open, through the built
 /// program, with QEMU's programs as the guest and the judge.</summary>
 [Trait("Category", "Interop")]
+[Trait("Category", "Long")]
 public sealed class ImageAtRestTests : IDisposable
 {
     private readonly ImageScene _scene = new();

@@ -4,6 +4,7 @@ using Tidemark.Testing;
 namespace Tidemark.Cli.Tests.Images;
 
 /// <summary>Backups of raw images, through the built program; no peer is needed.</summary>
+[Trait("Category", "Long")]
 public sealed class RawImageTests : IDisposable
 {
     private const int MiB = 1 << 20;
