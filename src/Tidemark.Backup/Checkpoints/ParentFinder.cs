@@ -6,30 +6,36 @@ using Tidemark.Repository.Snapshots;
 
 namespace Tidemark.Backup.Checkpoints;
 
-/// <summary>Finds the newest restore point of each disk of a virtual machine in a repository.</summary>
-/// <remarks>A restore point whose description cannot be read is passed over with a note: an older one is as good a
-/// parent if its own bitmap is still on the disk, and if not, the disk is read whole.</remarks>
+/// <summary>Finds the restore point of each disk of a virtual machine that the next one can build on.</summary>
+/// <remarks>
+/// That is the newest one whose bitmap can be trusted, or the newest of all where none can. The identity rule holds for
+/// any restore point of the repository, not only for the newest: its bitmap names every write since. So a run that died
+/// between its restore point and its checkpoint costs no whole read, and neither does a restore point whose description
+/// cannot be read: it is passed over with a note.
+/// </remarks>
 internal static class ParentFinder
 {
     /// <summary>Finds the parents.</summary>
     /// <param name="repository">The repository, its index loaded and its packs checked.</param>
     /// <param name="vmName">The virtual machine.</param>
     /// <param name="disks">The names of the disks.</param>
+    /// <param name="isTrusted">Whether a disk has a bitmap that can be trusted, by the names of both.</param>
     /// <param name="note">Takes what was passed over.</param>
     /// <param name="cancellationToken">Cancels.</param>
     internal static async Task<Dictionary<string, ParentPoint>> FindAsync(
         Repository.Repository repository,
         string vmName,
         IEnumerable<string> disks,
+        Func<string, string, bool> isTrusted,
         Action<string> note,
         CancellationToken cancellationToken)
     {
-        Dictionary<string, ParentPoint> found = new(StringComparer.Ordinal);
-        HashSet<string> wanted = new(disks, StringComparer.Ordinal);
+        var searches = disks.Distinct(StringComparer.Ordinal)
+            .ToDictionary(disk => disk, _ => new Search(), StringComparer.Ordinal);
         var snapshots = await repository.ListSnapshotsAsync(cancellationToken).ConfigureAwait(false);
         foreach (var snapshot in snapshots.Reverse().Where(one => one.IsRestorePoint && one.VmName == vmName))
         {
-            if (wanted.Count == 0)
+            if (searches.Values.All(search => search.IsDone))
             {
                 break;
             }
@@ -39,13 +45,13 @@ internal static class ParentFinder
             {
                 var json = await repository.ReadFileAsync(snapshot, SnapshotManifest.FileName, cancellationToken)
                     .ConfigureAwait(false);
-                var manifest = SnapshotManifest.Parse(json, where);
-                foreach (var disk in manifest.Disks.Where(disk => wanted.Contains(disk.Name)))
+                foreach (var disk in SnapshotManifest.Parse(json, where).Disks)
                 {
-                    var index = await repository.OpenDiskAsync(snapshot, disk.Name, cancellationToken)
-                        .ConfigureAwait(false);
-                    found.Add(disk.Name, new ParentPoint(snapshot, index, Facts(repository, snapshot, disk, index)));
-                    wanted.Remove(disk.Name);
+                    if (searches.TryGetValue(disk.Name, out var search) && !search.IsDone)
+                    {
+                        await LookAtAsync(repository, snapshot, disk, search, isTrusted, cancellationToken)
+                            .ConfigureAwait(false);
+                    }
                 }
             }
             catch (Exception exception) when (exception is BackupException or RepositoryException
@@ -58,7 +64,38 @@ internal static class ParentFinder
             }
         }
 
-        return found;
+        return searches.Where(pair => pair.Value.Point is not null).ToDictionary(
+            pair => pair.Key,
+            pair => pair.Value.Point! with
+            {
+                Facts = pair.Value.Point.Facts with { KnownBitmaps = pair.Value.Bitmaps },
+            },
+            StringComparer.Ordinal);
+    }
+
+    private static async Task LookAtAsync(
+        Repository.Repository repository,
+        Snapshot snapshot,
+        ManifestDisk disk,
+        Search search,
+        Func<string, string, bool> isTrusted,
+        CancellationToken cancellationToken)
+    {
+        search.Looked++;
+        var trusted = false;
+        if (disk.Bitmap is { } bitmap)
+        {
+            search.Bitmaps.Add(bitmap);
+            trusted = isTrusted(disk.Name, bitmap);
+        }
+
+        if (trusted || search.Point is null)
+        {
+            var index = await repository.OpenDiskAsync(snapshot, disk.Name, cancellationToken).ConfigureAwait(false);
+            search.Point = new ParentPoint(snapshot, index, Facts(repository, snapshot, disk, index));
+        }
+
+        search.IsDone = trusted || disk.Bitmap is null || search.Looked > BackupLimits.OlderParents;
     }
 
     private static ParentDisk Facts(
@@ -84,5 +121,16 @@ internal static class ParentFinder
             Granularity = disk.Granularity,
             Unusable = unusable,
         };
+    }
+
+    private sealed class Search
+    {
+        internal ParentPoint? Point { get; set; }
+
+        internal List<string> Bitmaps { get; } = [];
+
+        internal int Looked { get; set; }
+
+        internal bool IsDone { get; set; }
     }
 }

@@ -204,7 +204,8 @@ public static class BackupPlanner
         }
 
         List<BitmapReference> superseded = [];
-        foreach (var old in parent?.BitmapName is { } bitmap ? BitmapChain.Delete(chain, bitmap) : [])
+        string[] known = parent is null ? [] : [.. parent.KnownBitmaps, .. Listed(parent.BitmapName)];
+        foreach (var old in known.Distinct().SelectMany(bitmap => BitmapChain.Delete(chain, bitmap)))
         {
             if (chain.Layers.Single(layer => layer.Name == old.Node).IsReadOnly)
             {
@@ -241,6 +242,8 @@ public static class BackupPlanner
             Superseded = superseded,
         };
     }
+
+    private static string[] Listed(string? bitmap) => bitmap is null ? [] : [bitmap];
 
     // What a guest may feel of the backup, said before it begins.
     private static List<string> Warnings(PlanRequest request, HypervisorCapabilities capabilities)

@@ -1,6 +1,6 @@
 namespace Tidemark.Backup.Planning;
 
-/// <summary>What the repository's newest restore point of a disk says of it.</summary>
+/// <summary>What the restore point that the next one can build on says of a disk.</summary>
 public sealed record ParentDisk
 {
     /// <summary>The restore point's snapshot id.</summary>
@@ -14,6 +14,10 @@ public sealed record ParentDisk
 
     /// <summary>The bitmap that the restore point's run put on this very disk; null when it put none.</summary>
     public string? BitmapName { get; init; }
+
+    /// <summary>The bitmaps of this restore point and of newer ones that were passed over for it: none is needed any more
+    /// when the next restore point stands.</summary>
+    public IReadOnlyList<string> KnownBitmaps { get; init; } = [];
 
     /// <summary>That bitmap's granularity in bytes.</summary>
     public long Granularity { get; init; }

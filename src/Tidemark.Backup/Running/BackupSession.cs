@@ -3,6 +3,7 @@ using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Graph;
 using Tidemark.Backup.Journal;
 using Tidemark.Backup.Planning;
+using Tidemark.Backup.Rules;
 using Tidemark.Backup.Transfer;
 using Tidemark.Qmp;
 using Tidemark.Repository.Snapshots;
@@ -45,11 +46,17 @@ internal sealed class BackupSession
         _progress.Phase("planning");
         var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
             .ConfigureAwait(false);
-        var names = _request.Disks.Count > 0
-            ? _request.Disks.Select(disk => disk.Name)
-            : DiskFinder.FindUsed(graph, out _).Select(disk => disk.Name);
+        var roots = _request.Disks.Count > 0
+            ? [.. _request.Disks.Select(disk => DiskFinder.Find(graph, disk, out _)).OfType<DiskRoot>()]
+            : DiskFinder.FindUsed(graph, out _);
         var parents = await ParentFinder.FindAsync(
-            _repository, _request.VmName, [.. names], _progress.Note, cancellationToken).ConfigureAwait(false);
+            _repository,
+            _request.VmName,
+            roots.Select(root => root.Name),
+            (disk, bitmap) => BitmapChain.Validate(
+                graph.ChainOf(roots.First(root => root.Name == disk).Node), bitmap).IsValid,
+            _progress.Note,
+            cancellationToken).ConfigureAwait(false);
         var plan = Plan(graph, parents, capabilities);
         foreach (var note in plan.Notes)
         {

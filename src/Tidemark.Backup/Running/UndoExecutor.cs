@@ -16,6 +16,7 @@ internal sealed class UndoExecutor
 
     private readonly IMonitor? _monitor;
     private readonly TimeProvider _time;
+    private HypervisorCapabilities? _capabilities;
 
     /// <summary>Creates an executor.</summary>
     /// <param name="monitor">The hypervisor; null when it is gone, and with it what it held.</param>
@@ -99,11 +100,26 @@ internal sealed class UndoExecutor
         };
     }
 
-    /// <summary>Removes a bitmap; one that is not there, or whose node is not, counts as removed.</summary>
-    internal Task RemoveBitmapAsync(string node, string name) => RemoveAsync(
-        "block-dirty-bitmap-remove",
-        new JsonObject { ["node"] = node, ["name"] = name },
-        graph => graph.Find(node)?.FindBitmap(name) is null);
+    /// <summary>
+    /// Removes a bitmap; one that is not there counts as removed. A hypervisor that was started anew may show the disk
+    /// under another node's name, and the name of a bitmap of ours is on no other disk: so it is removed from whatever
+    /// node has it.
+    /// </summary>
+    internal async Task RemoveBitmapAsync(string node, string name)
+    {
+        Task<GraphSnapshot?> RemoveFrom(string place) => RemoveAsync(
+            "block-dirty-bitmap-remove",
+            new JsonObject { ["node"] = place, ["name"] = name },
+            graph => graph.Find(place)?.FindBitmap(name) is null);
+
+        if (await RemoveFrom(node).ConfigureAwait(false) is { } graph)
+        {
+            foreach (var other in graph.Nodes.Where(other => !other.IsReadOnly && other.FindBitmap(name) is not null))
+            {
+                await RemoveFrom(other.Name).ConfigureAwait(false);
+            }
+        }
+    }
 
     private async Task EndJobAsync(string id)
     {
@@ -147,7 +163,9 @@ internal sealed class UndoExecutor
         }
     }
 
-    private async Task RemoveAsync(string command, JsonObject arguments, Func<GraphSnapshot, bool> isGone)
+    // The graph in which what was to be removed is gone; null when the command did it.
+    private async Task<GraphSnapshot?> RemoveAsync(
+        string command, JsonObject arguments, Func<GraphSnapshot, bool> isGone)
     {
         var start = _time.GetTimestamp();
         while (true)
@@ -155,18 +173,18 @@ internal sealed class UndoExecutor
             var error = await TryAsync(command, (JsonObject)arguments.DeepClone()).ConfigureAwait(false);
             if (error is null && command != "block-export-del")
             {
-                return;
+                return null;
             }
 
             // Refused: because it is gone already, or because something still uses it for a moment. An export is
             // removed in the background, so it is looked for in both cases.
-            var capabilities = await LimitAsync(token => HypervisorReader.ReadCapabilitiesAsync(_monitor!, token))
+            _capabilities ??= await LimitAsync(token => HypervisorReader.ReadCapabilitiesAsync(_monitor!, token))
                 .ConfigureAwait(false);
-            var graph = await LimitAsync(token => HypervisorReader.ReadGraphAsync(_monitor!, capabilities, token))
+            var graph = await LimitAsync(token => HypervisorReader.ReadGraphAsync(_monitor!, _capabilities, token))
                 .ConfigureAwait(false);
             if (isGone(graph))
             {
-                return;
+                return graph;
             }
 
             if (_time.GetElapsedTime(start) > BackupLimits.UndoTimeout)
