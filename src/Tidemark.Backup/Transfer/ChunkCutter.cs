@@ -37,6 +37,8 @@ internal static class ChunkCutter
         {
             var end = Math.Min(start + chunkSize, offset + length);
             List<ChunkPiece> pieces = [];
+            List<ChunkPiece> cleanHoles = [];
+            var hasCleanData = false;
             var isHole = true;
             for (var at = start; at < end;)
             {
@@ -62,16 +64,22 @@ internal static class ChunkCutter
                 isHole &= isZero;
                 var source = !isDirty ? PieceSource.Parent : isZero ? PieceSource.Zero : PieceSource.View;
                 Append(pieces, (int)(at - start), (int)(stop - at), source);
+                if (!isDirty && isZero)
+                {
+                    Append(cleanHoles, (int)(at - start), (int)(stop - at), source);
+                }
+
+                hasCleanData |= !isDirty && !isZero;
                 at = stop;
             }
 
-            yield return new ChunkWork((int)(start / chunkSize), pieces, isHole);
+            yield return new ChunkWork((int)(start / chunkSize), pieces, isHole, cleanHoles, hasCleanData);
         }
     }
 
     private static void Append(List<ChunkPiece> pieces, int start, int length, PieceSource source)
     {
-        if (pieces.Count > 0 && pieces[^1].Source == source)
+        if (pieces.Count > 0 && pieces[^1].Source == source && pieces[^1].Start + pieces[^1].Length == start)
         {
             pieces[^1] = pieces[^1] with { Length = pieces[^1].Length + length };
             return;

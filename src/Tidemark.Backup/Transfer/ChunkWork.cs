@@ -4,7 +4,14 @@ namespace Tidemark.Backup.Transfer;
 /// <param name="Index">The chunk.</param>
 /// <param name="Pieces">Its parts; neighbours differ in their source.</param>
 /// <param name="IsHole">Whether the disk reads as zero over the whole chunk, changed or not.</param>
-internal sealed record ChunkWork(int Index, IReadOnlyList<ChunkPiece> Pieces, bool IsHole)
+/// <param name="CleanHoles">The parts that are clean and read as zero: there the parent must be zero too.</param>
+/// <param name="HasCleanData">Whether a part is clean and does not read as zero.</param>
+internal sealed record ChunkWork(
+    int Index,
+    IReadOnlyList<ChunkPiece> Pieces,
+    bool IsHole,
+    IReadOnlyList<ChunkPiece> CleanHoles,
+    bool HasCleanData)
 {
     /// <summary>Whether the whole chunk comes from one source.</summary>
     internal bool IsAll(PieceSource source) => Pieces.Count == 1 && Pieces[0].Source == source;

@@ -5,6 +5,12 @@
 //   at most N chunks   are read, completed from the parent and handed over at one time; the repository hashes,
 //                      compresses and encrypts them on all cores meanwhile
 //
+// A disk that was shrunk and grown again reads as zero in the regrown part, which is the disk's end, and its bitmap calls
+// that clean (see KindRule). So where a clean part reads as zero the parent must be zero. For a chunk that is clean and
+// zero throughout, the parent's list of chunks tells; for one of which a part is read, the parent's chunk is at hand. Of
+// the chunks that are clean throughout and zero in part, only the last one with clean data can hold the border of a
+// shrunk disk, for clean data behind it was not cut off: its parent's chunk is read at the end.
+//
 // Bytes that the bitmap calls clean are not read from the hypervisor, with two exceptions: a parent's chunk that is
 // damaged or lost is replaced by what the view holds, and a contradiction between bitmap and view makes the reader
 // start again and read everything (see KindRule: a shrunk and regrown disk).
@@ -114,6 +120,7 @@ internal sealed class PullReader
         var dirty = new ExtentList();
         var chunkSize = _writer.ChunkSize;
         var window = Math.Max(BackupLimits.StatusWindow / chunkSize, 1) * chunkSize;
+        ChunkWork? border = null;
         _dirtyBytes = 0;
         for (long offset = 0; offset < _writer.Length; offset += window)
         {
@@ -130,6 +137,7 @@ internal sealed class PullReader
 
             foreach (var work in ChunkCutter.Cut(offset, length, chunkSize, allocation, incremental ? dirty : null))
             {
+                border = work.HasCleanData ? work : border;
                 if (work.IsAll(PieceSource.Parent) && InheritUnlessContradicted(work))
                 {
                     _counters.AddDone(_writer.LengthOf(work.Index));
@@ -145,16 +153,53 @@ internal sealed class PullReader
                 }
             }
         }
+
+        if (border is { CleanHoles.Count: > 0 } && border.IsAll(PieceSource.Parent))
+        {
+            await CheckBorderAsync(border, cancellationToken).ConfigureAwait(false);
+        }
     }
+
+    private async Task CheckBorderAsync(ChunkWork border, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[_writer.LengthOf(border.Index)];
+        try
+        {
+            await _parent!.ReadAsync(border.Index, buffer, cancellationToken).ConfigureAwait(false);
+        }
+        catch (RepositoryException exception) when (IsLost(exception))
+        {
+            throw new BitmapContradictedException($"the parent's chunk {border.Index} cannot be read: "
+                + exception.Message);
+        }
+
+        CheckCleanHoles(border, buffer);
+    }
+
+    private static void CheckCleanHoles(ChunkWork work, ReadOnlySpan<byte> parent)
+    {
+        foreach (var hole in work.CleanHoles)
+        {
+            if (parent.Slice(hole.Start, hole.Length).ContainsAnyExcept((byte)0))
+            {
+                throw Contradicted(work);
+            }
+        }
+    }
+
+    private static BitmapContradictedException Contradicted(ChunkWork work) => new(
+        $"the bitmap calls chunk {work.Index} clean where it reads as zero and the parent has data (was the disk shrunk "
+            + "and grown again?)");
+
+    private static bool IsLost(RepositoryException exception) =>
+        exception.Kind is RepositoryErrorKind.Damaged or RepositoryErrorKind.MissingBlob;
 
     // False: the parent's chunk is not in the repository any more, so the chunk must be read.
     private bool InheritUnlessContradicted(ChunkWork work)
     {
         if (work.IsHole && !_parent!.IsZero(work.Index))
         {
-            throw new BitmapContradictedException(
-                $"the bitmap calls chunk {work.Index} clean, but it reads as zero where the parent has data "
-                + "(was the disk shrunk and grown again?)");
+            throw Contradicted(work);
         }
 
         if (!_writer.CanInherit(work.Index, out _))
@@ -211,10 +256,10 @@ internal sealed class PullReader
         try
         {
             await _parent!.ReadAsync(work.Index, target, cancellationToken).ConfigureAwait(false);
+            CheckCleanHoles(work, target.Span);
             return true;
         }
-        catch (RepositoryException exception)
-            when (exception.Kind is RepositoryErrorKind.Damaged or RepositoryErrorKind.MissingBlob)
+        catch (RepositoryException exception) when (IsLost(exception))
         {
             // The disk still has what the repository lost.
             return false;

@@ -24,6 +24,8 @@ public sealed class ChunkCutterTests
             {
                 Assert.Equal(at / chunkSize, work.Index);
                 var hole = true;
+                var cleanHoles = 0;
+                var cleanData = false;
                 foreach (var piece in work.Pieces)
                 {
                     Assert.Equal(at - (long)work.Index * chunkSize, piece.Start);
@@ -34,10 +36,17 @@ public sealed class ChunkCutterTests
                         var expected = dirty is not null && !Has(dirty, at, ExtentFlags.Dirty) ? PieceSource.Parent
                             : isZero ? PieceSource.Zero : PieceSource.View;
                         Assert.Equal(expected, piece.Source);
+                        var inHole = work.CleanHoles.Any(one => one.Start <= at - (long)work.Index * chunkSize
+                            && at - (long)work.Index * chunkSize < one.Start + one.Length);
+                        Assert.Equal(expected == PieceSource.Parent && isZero, inHole);
+                        cleanHoles += inHole ? 1 : 0;
+                        cleanData |= expected == PieceSource.Parent && !isZero;
                     }
                 }
 
                 Assert.Equal(hole, work.IsHole);
+                Assert.Equal(cleanData, work.HasCleanData);
+                Assert.Equal(cleanHoles, work.CleanHoles.Sum(one => one.Length));
             }
 
             Assert.Equal(offset + length, at);
