@@ -115,6 +115,32 @@ public sealed class RealDaemonTests
         Assert.Equal(2, (await daemon.BitmapsAsync()).Count);
     }
 
+    /// <summary>A monitor on a port of this host: NBD goes over a port too, and all else is as with a socket.</summary>
+    [Theory]
+    [InlineData(BackupMode.Pull)]
+    [InlineData(BackupMode.Push)]
+    public async Task A_monitor_on_a_port_of_this_host_is_as_good_as_a_socket(BackupMode mode)
+    {
+        Skip();
+        await using var scene = new BackupScene();
+        await scene.InitializeAsync();
+        await using var daemon = new RealDaemon(scene.Folder, embedded: false, nbd: false, "vda");
+        await daemon.CreateDisksAsync("16M");
+        await Tool.RunOkAsync("qemu-io", "-f", "qcow2", "-c", "write -q -P 7 1M 64k", daemon.DiskPath("vda"));
+        await daemon.StartAsync();
+        var expected = new byte[Size];
+        expected.AsSpan(1 << 20, 64 << 10).Fill(7);
+        foreach (var host in new[] { "127.0.0.1", "localhost" })
+        {
+            var report = await scene.BackupAsync(
+                daemon.Source with { TcpHost = host }, mode, disks: "vda");
+            Assert.Equal(host == "localhost" ? DiskKind.Incremental : DiskKind.Full, report.Disks[0].Kind);
+            await CheckAsync(scene, report.SnapshotId, new() { ["vda"] = expected });
+            Assert.Empty(await daemon.LeftoversAsync());
+            Assert.DoesNotContain(scene.Notes, note => note.Contains("unencrypted", StringComparison.Ordinal));
+        }
+    }
+
     internal static void Skip() => Assert.SkipWhen(
         Tool.Missing("qemu-storage-daemon", "qemu-img", "qemu-io") is not null, "QEMU's tools are not installed");
 
