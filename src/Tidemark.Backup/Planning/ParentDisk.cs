@@ -15,8 +15,8 @@ public sealed record ParentDisk
     /// <summary>The bitmap that the restore point's run put on this very disk; null when it put none.</summary>
     public string? BitmapName { get; init; }
 
-    /// <summary>The bitmaps of this restore point and of newer ones that were passed over for it: none is needed any more
-    /// when the next restore point stands.</summary>
+    /// <summary>The bitmaps of this restore point and of newer ones that were passed over for it: none is needed any
+    /// more when the next restore point stands.</summary>
     public IReadOnlyList<string> KnownBitmaps { get; init; } = [];
 
     /// <summary>That bitmap's granularity in bytes.</summary>

@@ -18,9 +18,9 @@
 // What no rule over bitmaps can see: a disk that was shrunk and grown again between two backups has the same size,
 // reads as zeroes in the regrown part, and QEMU marks nothing (measured with 7.2: block_resize leaves the count at 0).
 // The pull reader therefore compares clean chunks that the disk reports as holes with the parent, and reads the whole
-// disk when one differs. A push has no such view, and nothing that a monitor answers tells of a past resize: it inherits
-// the parent's chunks in the regrown part, which is wrong. docs/design/006-what-the-bitmap-cannot-tell.md says what else
-// no bitmap can tell.
+// disk when one differs. A push has no such view, and nothing that a monitor answers tells of a past resize: it
+// inherits the parent's chunks in the regrown part, which is wrong. What else no bitmap can tell is listed in
+// docs/design/006-what-the-bitmap-cannot-tell.md.
 //
 // Everything else, known or not, is read whole. That costs time, never data: equal chunks are found by their hash.
 

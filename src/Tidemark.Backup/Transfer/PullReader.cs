@@ -5,10 +5,10 @@
 //   at most N chunks   are read, completed from the parent and handed over at one time; the repository hashes,
 //                      compresses and encrypts them on all cores meanwhile
 //
-// A disk that was shrunk and grown again reads as zero in the regrown part, which is the disk's end, and its bitmap calls
-// that clean (see KindRule). So where a clean part reads as zero the parent must be zero. For a chunk that is clean and
-// zero throughout, the parent's list of chunks tells; for one of which a part is read, the parent's chunk is at hand. Of
-// the chunks that are clean throughout and zero in part, only the last one with clean data can hold the border of a
+// A disk that was shrunk and grown again reads as zero in the regrown part, which is the disk's end, and its bitmap
+// calls that clean (see KindRule). So where a clean part reads as zero the parent must be zero. For a chunk that is
+// clean and zero throughout, the parent's list of chunks tells; for one of which a part is read, the parent's chunk is
+// at hand. Of the chunks that are clean throughout and zero in part, only the last one with clean data can hold the border of a
 // shrunk disk, for clean data behind it was not cut off: its parent's chunk is read at the end.
 //
 // Bytes that the bitmap calls clean are not read from the hypervisor, with two exceptions: a parent's chunk that is
@@ -188,8 +188,8 @@ internal sealed class PullReader
     }
 
     private static BitmapContradictedException Contradicted(ChunkWork work) => new(
-        $"the bitmap calls chunk {work.Index} clean where it reads as zero and the parent has data (was the disk shrunk "
-            + "and grown again?)");
+        $"the bitmap calls chunk {work.Index} clean where it reads as zero and the parent has data (was the disk "
+            + "shrunk and grown again?)");
 
     private static bool IsLost(RepositoryException exception) =>
         exception.Kind is RepositoryErrorKind.Damaged or RepositoryErrorKind.MissingBlob;

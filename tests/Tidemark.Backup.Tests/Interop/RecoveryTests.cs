@@ -11,8 +11,8 @@ public sealed class RecoveryTests
 {
     private const int Size = 16 << 20;
 
-    /// <summary>The restore point is durable, its run died before the journal said so: its bitmap is taken back, and the
-    /// restore point before it is the one that the next can build on.</summary>
+    /// <summary>The restore point is durable, its run died before the journal said so: its bitmap is taken back, and
+    /// the restore point before it is the one that the next can build on.</summary>
     [Fact]
     public async Task A_run_that_died_right_after_its_restore_point_costs_no_whole_read()
     {
