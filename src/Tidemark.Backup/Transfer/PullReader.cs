@@ -8,8 +8,8 @@
 // A disk that was shrunk and grown again reads as zero in the regrown part, which is the disk's end, and its bitmap
 // calls that clean (see KindRule). So where a clean part reads as zero the parent must be zero. For a chunk that is
 // clean and zero throughout, the parent's list of chunks tells; for one of which a part is read, the parent's chunk is
-// at hand. Of the chunks that are clean throughout and zero in part, only the last one with clean data can hold the border of a
-// shrunk disk, for clean data behind it was not cut off: its parent's chunk is read at the end.
+// at hand. Of the chunks that are clean throughout and zero in part, only the last one with clean data can hold the
+// border of a shrunk disk, for clean data behind it was not cut off: its parent's chunk is read at the end.
 //
 // Bytes that the bitmap calls clean are not read from the hypervisor, with two exceptions: a parent's chunk that is
 // damaged or lost is replaced by what the view holds, and a contradiction between bitmap and view makes the reader
