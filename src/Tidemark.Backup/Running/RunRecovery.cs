@@ -46,26 +46,46 @@ internal sealed class RunRecovery
                 continue;
             }
 
-            // Another virtual machine's run at the same source: dead if nobody holds its lock.
+            // Another virtual machine's run here, or ours by another address: dead if nobody holds its lock.
             using var held = folder.TryLock();
-            if (held is not null && IsAt(folder, source))
+            if (held is not null && await IsHereAsync(folder, source, monitor, capabilities, cancellationToken)
+                .ConfigureAwait(false))
             {
                 await RecoverAsync(folder, monitor, capabilities, note, cancellationToken).ConfigureAwait(false);
             }
         }
     }
 
-    private static bool IsAt(RunFolder folder, string source)
+    // The same hypervisor may be named by another path or port than when the run began. The run's own names in its
+    // graph prove that the run worked here: a run's id is drawn at random and used once.
+    private static async Task<bool> IsHereAsync(
+        RunFolder folder,
+        string source,
+        IMonitor monitor,
+        HypervisorCapabilities capabilities,
+        CancellationToken cancellationToken)
     {
+        JournalRecord? record;
         try
         {
-            return folder.ReadJournal()?.Source == source;
+            record = folder.ReadJournal();
         }
         catch (BackupException)
         {
             // A damaged journal is reported to its own virtual machine's next run.
             return false;
         }
+
+        if (record is null || record.Source == source)
+        {
+            return record is not null;
+        }
+
+        var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
+            .ConfigureAwait(false);
+        return graph.Nodes.Any(node => RunNames.RunOfTemporary(node.Name) == record.RunId
+            || node.Bitmaps.Any(bitmap => RunNames.RunOfCheckpoint(bitmap.Name) == record.RunId
+                || RunNames.RunOfTemporary(bitmap.Name) == record.RunId));
     }
 
     private async Task RecoverAsync(
