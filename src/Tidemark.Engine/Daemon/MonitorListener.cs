@@ -12,6 +12,7 @@ internal sealed class MonitorListener : IAsyncDisposable
     private readonly Socket _socket;
     private readonly string? _path;
     private readonly CancellationTokenSource _ending = new();
+    private readonly TaskCompletionSource _mayServe = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Task _running = Task.CompletedTask;
 
     private MonitorListener(StorageEngine engine, Socket socket, string? path)
@@ -24,7 +25,8 @@ internal sealed class MonitorListener : IAsyncDisposable
     /// <summary>The TCP port, when it is one.</summary>
     internal int Port => (_socket.LocalEndPoint as IPEndPoint)?.Port ?? 0;
 
-    /// <summary>Begins to listen; with <c>wait</c>, returns when the first client has come.</summary>
+    /// <summary>Begins to listen; with <c>wait</c>, returns when the first client has come. Nobody is served before
+    /// <see cref="BeginServing"/>.</summary>
     /// <exception cref="StorageDaemonException">The address cannot be listened on.</exception>
     internal static async Task<MonitorListener> StartAsync(
         StorageEngine engine, ChardevOptions options, CancellationToken cancellationToken)
@@ -54,6 +56,9 @@ internal sealed class MonitorListener : IAsyncDisposable
         return listener;
     }
 
+    /// <summary>Lets clients in: when all options have been carried out, so that nobody sees half a set-up.</summary>
+    internal void BeginServing() => _mayServe.TrySetResult();
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
@@ -76,8 +81,12 @@ internal sealed class MonitorListener : IAsyncDisposable
             {
                 var client = await _socket.AcceptAsync(_ending.Token).ConfigureAwait(false);
                 first.TrySetResult();
-                await _engine.ServeAsync(new NetworkStream(client, ownsSocket: true), _ending.Token)
-                    .ConfigureAwait(false);
+                var stream = new NetworkStream(client, ownsSocket: true);
+                await using (stream.ConfigureAwait(false))
+                {
+                    await _mayServe.Task.WaitAsync(_ending.Token).ConfigureAwait(false);
+                    await _engine.ServeAsync(stream, _ending.Token).ConfigureAwait(false);
+                }
             }
         }
         catch (Exception exception) when (

@@ -75,6 +75,7 @@ public static class StorageDaemon
                 File.Move(pidFile + ".new", pidFile, overwrite: true);
             }
 
+            monitors.ForEach(monitor => monitor.BeginServing());
             await engine.QuitRequested.WaitAsync(ending.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (ending.IsCancellationRequested)

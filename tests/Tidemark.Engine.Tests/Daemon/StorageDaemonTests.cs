@@ -72,6 +72,34 @@ public sealed class StorageDaemonTests
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
     }
 
+    [Fact]
+    public async Task Nobody_is_served_before_every_option_has_been_carried_out()
+    {
+        using var folder = new TemporaryDirectory();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancellation);
+
+        // The second monitor holds the set-up back until its client comes.
+        var (_, running) = Start(
+            stop.Token,
+            "--chardev", $"socket,id=m,path={folder.File("qmp")},server=on,wait=off", "--monitor", "m",
+            "--chardev", $"socket,id=n,path={folder.File("late")},server=on,wait=on", "--monitor", "n",
+            "--blockdev", "null-co,node-name=last,size=64K");
+        await ExistsAsync(folder.File("late"), running);
+        await Assert.ThrowsAsync<QmpException>(() => QmpConnection.ConnectAsync(
+            QmpEndPoint.Unix(folder.File("qmp")), TimeSpan.FromMilliseconds(150), cancellationToken: Cancellation));
+
+        await using var late = await QmpConnection.ConnectAsync(
+            QmpEndPoint.Unix(folder.File("late")), TimeSpan.FromSeconds(30), cancellationToken: Cancellation);
+        await using (var monitor = await ConnectAsync(folder))
+        {
+            var nodes = await monitor.ExecuteAsync(new QmpCommand("query-named-block-nodes"), Cancellation);
+            Assert.Equal("last", nodes[0].GetProperty("node-name").GetString());
+        }
+
+        await stop.CancelAsync();
+        Assert.Equal(0, await running);
+    }
+
     [Theory]
     [InlineData("--blockdev", "file,node-name=f,filename=/nonexistent/disk", "No such file or directory")]
     [InlineData("--blockdev", "null-co,node-name=f,sise=5", "Parameter 'sise' is unexpected")]
