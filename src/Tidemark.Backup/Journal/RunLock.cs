@@ -12,6 +12,7 @@ public sealed partial class RunLock : IDisposable
     private const int ReadWriteCreateCloseOnExec = 0x80042;
     private const int OwnerOnly = 0x180;
     private const int ExclusiveWithoutWaiting = 2 | 4;
+    private const int Unlock = 8;
     private const int EWOULDBLOCK = 11;
 
     private readonly SafeFileHandle _file;
@@ -19,7 +20,15 @@ public sealed partial class RunLock : IDisposable
     private RunLock(SafeFileHandle file) => _file = file;
 
     /// <inheritdoc/>
-    public void Dispose() => _file.Dispose();
+    public void Dispose()
+    {
+        // Closing alone would not free it while a process that is just being started still has a copy of the file.
+        if (!_file.IsClosed)
+        {
+            _ = Lock(_file, Unlock);
+            _file.Dispose();
+        }
+    }
 
     /// <summary>Takes the lock, or returns null when it is held.</summary>
     /// <exception cref="IOException">The file cannot be made or locked.</exception>
