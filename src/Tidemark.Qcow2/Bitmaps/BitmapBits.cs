@@ -29,15 +29,15 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
     internal async ValueTask LoadAsync(BitmapDirectoryEntry entry, DirtyBitmap bitmap,
         CancellationToken cancellationToken)
     {
-        var table = await ReadTableAsync(file, entry, _clusterSize, cancellationToken).ConfigureAwait(false);
         var length = LengthOf(bitmap.Length, bitmap.Granularity);
-        if (table.Length != (length + _clusterSize - 1) / _clusterSize)
+        if (entry.TableEntries != (length + _clusterSize - 1) / _clusterSize)
         {
             throw Qcow2Exception.Corrupt(
-                $"the table of bitmap '{entry.Name}' has {table.Length} entries; a disk of {bitmap.Length} bytes needs "
-                + $"{(length + _clusterSize - 1) / _clusterSize}");
+                $"the table of bitmap '{entry.Name}' has {entry.TableEntries} entries; a disk of {bitmap.Length} bytes "
+                + $"needs {(length + _clusterSize - 1) / _clusterSize}");
         }
 
+        var table = await ReadTableAsync(file, entry, _clusterSize, cancellationToken).ConfigureAwait(false);
         var bytes = new byte[(length + 7) / 8 * 8];
         for (var index = 0; index < table.Length;)
         {

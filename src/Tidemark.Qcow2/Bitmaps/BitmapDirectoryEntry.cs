@@ -49,6 +49,11 @@ internal sealed record BitmapDirectoryEntry
 
             entries.Add(entry);
             offset += entry.Length;
+            if (entries.Count == count && offset < directory.Length)
+            {
+                throw Qcow2Exception.Corrupt(
+                    $"the bitmap directory has more than the {count} entries that the header says");
+            }
         }
 
         return entries.Count == count
@@ -88,7 +93,10 @@ internal sealed record BitmapDirectoryEntry
             source[17] is >= Qcow2Limits.MinimumGranularityBits and <= Qcow2Limits.MaximumGranularityBits,
             "granularity bits", source[17]);
         Require((flags & ~(uint)BitmapFlags.All) == 0, "flags", flags);
-        Require(tableEntries is > 0 and <= Qcow2Limits.MaximumBitmapTableEntries, "table size", tableEntries);
+        Require(
+            tableEntries is > 0 and <= Qcow2Limits.MaximumBitmapTableEntries
+                && tableEntries * (long)clusterSize <= Math.Max(clusterSize, Qcow2Limits.MaximumBitmapBytes),
+            "table size", tableEntries);
         Require(
             tableOffset is > 0 and < Qcow2Limits.MaximumHostOffset && tableOffset % (ulong)clusterSize == 0,
             "table offset", tableOffset);

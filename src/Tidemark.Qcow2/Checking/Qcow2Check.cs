@@ -11,44 +11,50 @@ namespace Tidemark.Qcow2.Checking;
 /// counted too often is a leak, what is used more often than counted is corruption, and so is a reference to what is
 /// not in the file. Changes nothing.
 /// </summary>
-/// <remarks>Memory: two bytes for each cluster of the file; files of more than <see cref="MaximumClusters"/> clusters
-/// are refused.</remarks>
+/// <remarks>Memory: two bytes for each cluster of the file that lies near a used one, up to a limit. Tables are read in
+/// pieces.</remarks>
 public sealed class Qcow2Check
 {
-    /// <summary>The largest file that is checked, in clusters: 1 GiB of counters.</summary>
-    public const long MaximumClusters = 1L << 29;
+    /// <summary>The most memory for counters: 1 GiB, enough for 32 TiB of clusters of 64 KiB.</summary>
+    public const long DefaultMemoryLimit = 1L << 30;
+
+    // Tables are read in pieces of this.
+    private const int PieceLength = 64 * 1024;
 
     private readonly ImageFile _file;
     private readonly Qcow2Header _header;
-    private readonly ushort[] _uses;
+    private readonly UseCounters _uses;
     private readonly List<string> _messages = [];
     private int _leaks;
     private int _corruptions;
     private long _allocated;
     private RefcountStore? _store;
 
-    private Qcow2Check(ImageFile file, Qcow2Header header, long clusters)
+    private Qcow2Check(ImageFile file, Qcow2Header header, UseCounters uses)
     {
         _file = file;
         _header = header;
-        _uses = new ushort[clusters];
+        _uses = uses;
     }
 
     private long ClusterSize => _header.ClusterSize;
 
     /// <summary>Checks the image in a file node.</summary>
-    public static async ValueTask<Qcow2CheckReport> RunAsync(BlockNode file,
+    public static ValueTask<Qcow2CheckReport> RunAsync(BlockNode file,
+        CancellationToken cancellationToken = default) => RunAsync(file, DefaultMemoryLimit, cancellationToken);
+
+    /// <summary>Checks the image in a file node.</summary>
+    /// <param name="file">The image.</param>
+    /// <param name="memoryLimit">The most bytes of memory for counters.</param>
+    /// <param name="cancellationToken">Stops the check.</param>
+    /// <exception cref="Qcow2Exception">Not an image, or it needs more memory than the limit.</exception>
+    public static async ValueTask<Qcow2CheckReport> RunAsync(BlockNode file, long memoryLimit,
         CancellationToken cancellationToken = default)
     {
         var header = await Qcow2Image.ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
         using ImageFile image = new(file, header.ClusterBits, 1);
         var clusters = image.EndOfClusters >> header.ClusterBits;
-        if (clusters > MaximumClusters)
-        {
-            throw Qcow2Exception.NotSupported($"the file has {clusters} clusters, over the limit of {MaximumClusters}");
-        }
-
-        Qcow2Check check = new(image, header, clusters);
+        Qcow2Check check = new(image, header, new UseCounters(clusters, memoryLimit));
         await check.CountAsync(cancellationToken).ConfigureAwait(false);
         await check.CompareAsync(cancellationToken).ConfigureAwait(false);
         return new Qcow2CheckReport
@@ -68,7 +74,7 @@ public sealed class Qcow2Check
         Use(_header.RefcountTableOffset, _header.RefcountTableClusters * ClusterSize, "refcount table");
         if (_header.SnapshotCount > 0)
         {
-            var (snapshots, length) = await SnapshotTable.ReadAsync(_header, _file.ReadAsync, cancellationToken)
+            var (snapshots, length) = await SnapshotTable.ReadAsync(_header, _file.ReadAsync, false, cancellationToken)
                 .ConfigureAwait(false);
             Use(_header.SnapshotsOffset, length, "snapshot table");
             foreach (var snapshot in snapshots)
@@ -92,13 +98,23 @@ public sealed class Qcow2Check
             return;
         }
 
-        Use(l1Offset, count * 8L, "L1 table");
-        var l1 = new byte[count * 8];
-        await _file.ReadAsync(l1Offset, l1, cancellationToken).ConfigureAwait(false);
+        if (!Use(l1Offset, count * 8L, "L1 table"))
+        {
+            return;
+        }
+
+        const int PerPiece = PieceLength / 8;
+        var l1 = new byte[Math.Min(count, PerPiece) * 8];
         var l2 = new byte[ClusterSize];
         for (var index = 0; index < count; index++)
         {
-            var entry = BinaryPrimitives.ReadUInt64BigEndian(l1.AsSpan(index * 8));
+            if (index % PerPiece == 0)
+            {
+                var piece = l1.AsMemory(0, Math.Min(PerPiece, count - index) * 8);
+                await _file.ReadAsync(l1Offset + (index * 8L), piece, cancellationToken).ConfigureAwait(false);
+            }
+
+            var entry = BinaryPrimitives.ReadUInt64BigEndian(l1.AsSpan(index % PerPiece * 8));
             var offset = L2Entry.HostOffset(entry);
             if (offset == 0)
             {
@@ -195,14 +211,38 @@ public sealed class Qcow2Check
             }
         }
 
-        for (long cluster = 0; cluster < _uses.Length; cluster++)
+        // What neither a block counts nor anything uses agrees: only the rest of the file is gone through.
+        foreach (var (first, end) in Merge(_uses.UsedStretches(), store.CountedStretches(_uses.Clusters)))
+        {
+            await CompareAsync(store, first, end, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static IEnumerable<(long First, long End)> Merge(
+        IEnumerable<(long First, long End)> one, IEnumerable<(long First, long End)> other)
+    {
+        long done = 0;
+        foreach (var (first, end) in one.Concat(other).OrderBy(stretch => stretch.First))
+        {
+            if (end > done)
+            {
+                yield return (Math.Max(first, done), end);
+                done = end;
+            }
+        }
+    }
+
+    private async ValueTask CompareAsync(
+        RefcountStore store, long first, long end, CancellationToken cancellationToken)
+    {
+        for (var cluster = first; cluster < end; cluster++)
         {
             var count = await store.GetAsync(cluster, cancellationToken).ConfigureAwait(false);
-            if (count < _uses[cluster])
+            if (count < (ulong)_uses[cluster])
             {
                 Corrupt($"cluster {cluster} is used {_uses[cluster]} times and counted {count} times");
             }
-            else if (count > _uses[cluster])
+            else if (count > (ulong)_uses[cluster])
             {
                 _leaks++;
                 Note($"leaked cluster {cluster}: used {_uses[cluster]} times, counted {count} times");
@@ -245,7 +285,7 @@ public sealed class Qcow2Check
         var last = (offset + length - 1) >> _header.ClusterBits;
         for (var cluster = offset >> _header.ClusterBits; cluster <= last; cluster++)
         {
-            _uses[cluster] = (ushort)Math.Min(ushort.MaxValue, _uses[cluster] + 1);
+            _uses.Add(cluster);
         }
 
         return true;

@@ -8,48 +8,79 @@ internal static class SnapshotTable
 {
     private const int FixedLength = 40;
 
+    // The table is read in pieces of this, so that many small entries are few requests.
+    private const int PieceLength = 16 * 1024;
+
     /// <summary>Reads all snapshots.</summary>
+    /// <param name="header">Says where the table is.</param>
+    /// <param name="read">Reads the file.</param>
+    /// <param name="withNames">Whether ids and names are wanted; else they are empty, and take no memory.</param>
+    /// <param name="cancellationToken">Stops the reading.</param>
     /// <returns>The snapshots and the table's length in bytes.</returns>
     internal static async ValueTask<(IReadOnlyList<InternalSnapshot> Snapshots, long Length)> ReadAsync(
-        Qcow2Header header, Func<long, Memory<byte>, CancellationToken, ValueTask> read,
+        Qcow2Header header, Func<long, Memory<byte>, CancellationToken, ValueTask> read, bool withNames,
         CancellationToken cancellationToken)
     {
+        if (header.SnapshotCount == 0)
+        {
+            return ([], 0);
+        }
+
         List<InternalSnapshot> snapshots = [];
         var offset = header.SnapshotsOffset;
-        var entry = new byte[FixedLength];
+        var piece = new byte[PieceLength];
+        var pieceOffset = long.MinValue;
         for (var index = 0; index < header.SnapshotCount; index++)
         {
-            await read(offset, entry, cancellationToken).ConfigureAwait(false);
-            var extra = BinaryPrimitives.ReadUInt32BigEndian(entry.AsSpan(36));
-            var idLength = BinaryPrimitives.ReadUInt16BigEndian(entry.AsSpan(12));
-            var nameLength = BinaryPrimitives.ReadUInt16BigEndian(entry.AsSpan(14));
-            var l1Offset = BinaryPrimitives.ReadUInt64BigEndian(entry);
-            var l1Count = BinaryPrimitives.ReadUInt32BigEndian(entry.AsSpan(8));
-            var used = offset - header.SnapshotsOffset + FixedLength + extra + idLength + nameLength;
-            if (used > Qcow2Limits.MaximumSnapshotTableBytes)
+            if (offset < pieceOffset || offset + FixedLength > pieceOffset + PieceLength)
             {
-                throw Qcow2Exception.Corrupt(
-                    $"snapshot {index} ends {used} bytes into the snapshot table; the limit is "
-                    + $"{Qcow2Limits.MaximumSnapshotTableBytes}");
+                await read(offset, piece, cancellationToken).ConfigureAwait(false);
+                pieceOffset = offset;
             }
 
-            if (l1Count > Qcow2Limits.MaximumL1Bytes / 8 || l1Offset > Qcow2Limits.MaximumHostOffset
-                || l1Offset % (ulong)header.ClusterSize != 0)
+            var entry = piece.AsMemory((int)(offset - pieceOffset), FixedLength);
+            var snapshot = Parse(entry.Span, header, index, offset, out var namesOffset, out var idLength, out var end);
+            if (withNames)
             {
-                throw Qcow2Exception.Corrupt(
-                    $"snapshot {index} has an L1 table of {l1Count} entries at 0x{l1Offset:x}, which is not possible");
+                var names = new byte[(int)(end - namesOffset)];
+                await read(namesOffset, names, cancellationToken).ConfigureAwait(false);
+                snapshot = snapshot with
+                {
+                    Id = Encoding.UTF8.GetString(names.AsSpan(0, idLength)),
+                    Name = Encoding.UTF8.GetString(names.AsSpan(idLength)),
+                };
             }
 
-            var names = new byte[idLength + nameLength];
-            await read(offset + FixedLength + extra, names, cancellationToken).ConfigureAwait(false);
-            snapshots.Add(new InternalSnapshot(
-                Encoding.UTF8.GetString(names.AsSpan(0, idLength)),
-                Encoding.UTF8.GetString(names.AsSpan(idLength)),
-                (long)l1Offset,
-                (int)l1Count));
-            offset += (FixedLength + extra + idLength + nameLength + 7) & ~7L;
+            snapshots.Add(snapshot);
+            offset = header.SnapshotsOffset + ((end - header.SnapshotsOffset + 7) & ~7L);
         }
 
         return (snapshots, offset - header.SnapshotsOffset);
+    }
+
+    private static InternalSnapshot Parse(
+        ReadOnlySpan<byte> entry, Qcow2Header header, int index, long offset, out long namesOffset, out int idLength,
+        out long end)
+    {
+        var l1Offset = BinaryPrimitives.ReadUInt64BigEndian(entry);
+        var l1Count = BinaryPrimitives.ReadUInt32BigEndian(entry[8..]);
+        idLength = BinaryPrimitives.ReadUInt16BigEndian(entry[12..]);
+        namesOffset = offset + FixedLength + BinaryPrimitives.ReadUInt32BigEndian(entry[36..]);
+        end = namesOffset + idLength + BinaryPrimitives.ReadUInt16BigEndian(entry[14..]);
+        if (end - header.SnapshotsOffset > Qcow2Limits.MaximumSnapshotTableBytes)
+        {
+            throw Qcow2Exception.Corrupt(
+                $"snapshot {index} ends {end - header.SnapshotsOffset} bytes into the snapshot table; the limit is "
+                + $"{Qcow2Limits.MaximumSnapshotTableBytes}");
+        }
+
+        if (l1Count > Qcow2Limits.MaximumL1Bytes / 8 || l1Offset > Qcow2Limits.MaximumHostOffset
+            || l1Offset % (ulong)header.ClusterSize != 0)
+        {
+            throw Qcow2Exception.Corrupt(
+                $"snapshot {index} has an L1 table of {l1Count} entries at 0x{l1Offset:x}, which is not possible");
+        }
+
+        return new InternalSnapshot("", "", (long)l1Offset, (int)l1Count);
     }
 }

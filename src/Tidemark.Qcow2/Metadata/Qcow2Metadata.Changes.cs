@@ -24,6 +24,9 @@ internal sealed partial class Qcow2Metadata
             var reusable = CountReusable(table.Bytes, index, limit, out var kept);
             if (reusable > 0)
             {
+                CheckEntry(ReadEntry(table.Bytes, index), guestCluster << _clusterBits, _file.EndOfClusters);
+                CheckEntry(
+                    ReadEntry(table.Bytes, index + reusable - 1), guestCluster << _clusterBits, _file.EndOfClusters);
                 _ranges.Check(kept, (long)reusable << _clusterBits, "a write");
                 return new ClusterRun(guestCluster, reusable, kept, IsFresh: false, IsReused: true);
             }
@@ -190,6 +193,7 @@ internal sealed partial class Qcow2Metadata
         var l1 = _l1[l1Index];
         if ((l1 & L2Entry.Copied) != 0 && L2Entry.HostOffset(l1) != 0)
         {
+            _ranges.CheckL2(L2Entry.HostOffset(l1));
             return await GetL2Async(l1, cancellationToken).ConfigureAwait(false);
         }
 
@@ -209,6 +213,7 @@ internal sealed partial class Qcow2Metadata
         }
 
         var table = new CachedTable(offset, bytes);
+        _ranges.AddL2(offset);
         lock (_gate)
         {
             Array.Clear(bytes);

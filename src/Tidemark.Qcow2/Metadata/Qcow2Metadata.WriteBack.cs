@@ -263,7 +263,7 @@ internal sealed partial class Qcow2Metadata
         await _file.WriteAsync(0, bytes, cancellationToken).ConfigureAwait(false);
         await _file.FlushAsync(cancellationToken).ConfigureAwait(false);
         Volatile.Write(ref _header, placed);
-        _ranges = new MetadataRanges(placed, _snapshotTableLength);
+        _ranges = _ranges.With(placed);
         _refcounts.Ranges = _ranges;
     }
 }

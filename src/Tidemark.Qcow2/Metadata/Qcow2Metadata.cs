@@ -33,7 +33,6 @@ internal sealed partial class Qcow2Metadata : IDisposable
 
     // Under the metadata lock.
     private readonly RefcountStore _refcounts;
-    private readonly long _snapshotTableLength;
     private Qcow2Header _header;
     private volatile MetadataRanges _ranges;
     private int _l1DirtyFirst = int.MaxValue;
@@ -45,7 +44,7 @@ internal sealed partial class Qcow2Metadata : IDisposable
         Qcow2Header header,
         ulong[] l1,
         RefcountStore refcounts,
-        long snapshotTableLength,
+        MetadataRanges ranges,
         int cacheCapacity,
         bool hasBacking)
     {
@@ -54,13 +53,12 @@ internal sealed partial class Qcow2Metadata : IDisposable
         _header = header;
         _l1 = l1;
         _refcounts = refcounts;
-        _snapshotTableLength = snapshotTableLength;
         _clusterBits = header.ClusterBits;
         _l2Bits = header.ClusterBits - 3;
         _hasZeroFlag = header.Version >= 3;
         HasBacking = hasBacking;
         _l2 = new TableCache(header.ClusterSize, cacheCapacity);
-        _ranges = new MetadataRanges(header, snapshotTableLength);
+        _ranges = ranges;
         _refcounts.Ranges = _ranges;
     }
 
@@ -93,8 +91,8 @@ internal sealed partial class Qcow2Metadata : IDisposable
             l1[index] = BinaryPrimitives.ReadUInt64BigEndian(l1Bytes.AsSpan(index * 8));
         }
 
-        var (_, snapshotLength) = await SnapshotTable.ReadAsync(header, file.ReadAsync, cancellationToken)
-            .ConfigureAwait(false);
+        var (snapshots, snapshotLength) = await SnapshotTable.ReadAsync(
+            header, file.ReadAsync, false, cancellationToken).ConfigureAwait(false);
         var capacity = (int)Math.Clamp(cacheBytes >> header.ClusterBits, MinimumTables, MaximumTables);
         Qcow2Metadata? metadata = null;
         var refcounts = await RefcountStore.OpenAsync(
@@ -103,7 +101,8 @@ internal sealed partial class Qcow2Metadata : IDisposable
             Math.Max(MinimumTables, capacity / RefcountShare),
             (offset, clusters, token) => metadata!.MoveRefcountTableAsync(offset, clusters, token),
             cancellationToken).ConfigureAwait(false);
-        metadata = new Qcow2Metadata(file, epochs, header, l1, refcounts, snapshotLength, capacity, hasBacking);
+        MetadataRanges ranges = new(header, snapshots, snapshotLength, l1, refcounts);
+        metadata = new Qcow2Metadata(file, epochs, header, l1, refcounts, ranges, capacity, hasBacking);
         return metadata;
     }
 

@@ -41,8 +41,13 @@ internal sealed partial class RefcountStore
     /// <summary>Sets aside exactly so many clusters that lie one after the other: for tables.</summary>
     internal async ValueTask<long> AllocateContiguousAsync(int count, CancellationToken cancellationToken)
     {
-        for (var blockIndex = _freeHint >> _blockBits; count < BlockEntries && HasBlock(blockIndex); blockIndex++)
+        for (var blockIndex = _freeHint >> _blockBits; count < BlockEntries; blockIndex++)
         {
+            if (!HasBlock(blockIndex))
+            {
+                await CreateBlocksAsync((int)blockIndex, 1, cancellationToken).ConfigureAwait(false);
+            }
+
             var block = await GetBlockAsync((int)blockIndex, cancellationToken).ConfigureAwait(false);
             var index = _codec.FindZero(block.Bytes, 0, BlockEntries);
             while (index >= 0 && index + count <= BlockEntries)
@@ -94,11 +99,25 @@ internal sealed partial class RefcountStore
     {
         var offset = firstCluster << _clusterBits;
         var end = (firstCluster + count) << _clusterBits;
-        Ranges?.Check(offset, end - offset, "an allocation");
+        CheckPlace(offset, end - offset);
         await _file.EnsureLengthAsync(end, cancellationToken).ConfigureAwait(false);
         var isFresh = offset >= _freshFrom;
         _freshFrom = Math.Max(_freshFrom, end);
         return isFresh;
+    }
+
+    // Refcounts that do not fit the file lead here: tables in places that are counted as free, or free clusters only
+    // far behind the end. The blocks that count the file's end, and those after them, are as far as the file grows at once.
+    private void CheckPlace(long offset, long length)
+    {
+        Ranges?.Check(offset, length, "an allocation");
+        var reach = 2L << (_blockBits + _clusterBits);
+        if (offset - _file.EndOfClusters > reach)
+        {
+            throw Qcow2Exception.Corrupt(
+                $"no cluster of the file is free, and the next that can be counted lies at 0x{offset:x}, far past the "
+                + $"end of the file at 0x{_file.EndOfClusters:x}; check the image");
+        }
     }
 
     private void Take(CachedTable block, int index, int count)
@@ -154,6 +173,7 @@ internal sealed partial class RefcountStore
             }
 
             _blocks.Add(block);
+            Ranges?.AddBlock(block.Offset);
             Take(block, 0, step == 0 ? taken : 0);
         }
     }

@@ -63,6 +63,18 @@ internal sealed partial class RefcountStore
     /// <summary>Where the refcount blocks lie.</summary>
     internal IEnumerable<long> BlockOffsets => _table.Where(entry => entry != 0).Select(entry => (long)entry);
 
+    /// <summary>The clusters that blocks count, up to an end, as stretches in order.</summary>
+    internal IEnumerable<(long First, long End)> CountedStretches(long clusters)
+    {
+        for (long index = 0; index < _table.Length && index << _blockBits < clusters; index++)
+        {
+            if (_table[index] != 0)
+            {
+                yield return (index << _blockBits, Math.Min((index + 1) << _blockBits, clusters));
+            }
+        }
+    }
+
     private int BlockEntries => 1 << _blockBits;
 
     internal static async ValueTask<RefcountStore> OpenAsync(
@@ -187,6 +199,7 @@ internal sealed partial class RefcountStore
                 $"entry {blockIndex} of the refcount table is 0x{offset:x}, not the offset of a cluster in the file");
         }
 
+        Ranges?.CheckRefcountBlock(offset);
         var bytes = await TakeBufferAsync(cancellationToken).ConfigureAwait(false);
         await _file.ReadAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
         table = new CachedTable(offset, bytes);

@@ -1,0 +1,298 @@
+using System.Buffers.Binary;
+using Tidemark.Blocks.Bitmaps;
+using Tidemark.Blocks.Extents;
+using Tidemark.Blocks.Nodes;
+using Tidemark.Qcow2.Checking;
+using Tidemark.Testing;
+using Tidemark.Testing.Images;
+
+namespace Tidemark.Qcow2.Tests.Hostile;
+
+/// <summary>
+/// One hostile image after the other, in memory: a sketch is damaged, and then everything is done to it that a program
+/// does to an image. What must hold:
+///   - nothing is thrown but a <see cref="BlockException"/>, and none that says the driver itself asked its file for
+///     what is outside of it
+///   - one operation makes a bounded number of requests to the file, of a bounded number of bytes
+///   - one execution takes at most <see cref="MemoryLimit"/> of memory over what its caches may hold
+///   - an image that is open read-only is not written
+///   - guest data never lands on the header, the L1 table, the refcount table or the snapshot table
+///   - the file does not grow without bounds
+/// </summary>
+public sealed class HostileRun : IAsyncDisposable
+{
+    /// <summary>The most memory over the caches.</summary>
+    public const long MemoryLimit = 64 << 20;
+
+    private const int CacheLimit = 64 << 10;
+    private const int Capacity = 8 << 20;
+    private const byte GuestByte = 0xa5;
+    private const int MaximumRange = 200_000;
+
+    private readonly ImageSketch[] _sketches = HostileSketches.All();
+    private readonly BudgetFile _file = new("hostile", Capacity);
+    private readonly MemoryNode _backing = new("backing", new byte[30_000]);
+    private readonly byte[] _buffer = new byte[MaximumRange];
+    private readonly byte[] _guest = [.. Enumerable.Repeat(GuestByte, MaximumRange)];
+    private readonly List<string> _log = [];
+    private readonly ExtentList _extents = new();
+
+    /// <summary>What the last execution did.</summary>
+    public string Story => string.Join("; ", _log);
+
+    /// <summary>How many images of all were opened in spite of their damage.</summary>
+    public long Opened { get; private set; }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _file.DisposeAsync();
+        await _backing.DisposeAsync();
+    }
+
+    /// <summary>One execution.</summary>
+    /// <exception cref="Exception">Something that must hold did not.</exception>
+    public void Execute(Random random)
+    {
+        _log.Clear();
+        var sketch = _sketches[random.Next(_sketches.Length)];
+        _log.Add($"sketch {Array.IndexOf(_sketches, sketch)}: {sketch.Options}");
+        _file.Reset(sketch.File, sketch.File.Length);
+        for (var count = random.Next(4); count >= 0; count--)
+        {
+            _log.Add(ImageMutation.Apply(_file.Content, sketch, random));
+        }
+
+        Stretch(random);
+        _file.LengthBudget = _file.Length + (1L << 30);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        if (random.Next(3) == 0)
+        {
+            Check();
+        }
+
+        if (random.Next(2) == 0)
+        {
+            Read(random);
+        }
+        else
+        {
+            Write(random);
+        }
+
+        var taken = GC.GetAllocatedBytesForCurrentThread() - before;
+        if (taken > MemoryLimit)
+        {
+            throw new BudgetException($"one image took {taken >> 20} MiB of memory");
+        }
+    }
+
+    // A file may be cut short, or be huge and empty: tables that lie in a hole cost an attacker nothing.
+    private void Stretch(Random random)
+    {
+        var length = random.Next(12) switch
+        {
+            0 => random.NextInt64(_file.Length),
+            1 => _file.Length + random.Next(1000),
+            2 => 1L << random.Next(20, 56),
+            _ => _file.Length,
+        };
+        if (length != _file.Length)
+        {
+            _log.Add($"file length {length}");
+            _file.SetLength(length);
+        }
+    }
+
+    private void Check()
+    {
+        _log.Add("check");
+        _file.IsSealed = true;
+        Do(2_000_000, () => Wait(Qcow2Check.RunAsync(_file, CacheLimit * 64)));
+        _file.IsSealed = false;
+    }
+
+    private void Read(Random random)
+    {
+        _log.Add("open read-only");
+        _file.IsSealed = true;
+        if (Open(readOnly: true, random) is { } node)
+        {
+            for (var count = random.Next(1, 5); count > 0; count--)
+            {
+                ReadStep(node, random);
+            }
+
+            Do(1000, () => Wait(node.DisposeAsync()));
+        }
+
+        _file.IsSealed = false;
+    }
+
+    private void Write(Random random)
+    {
+        _log.Add("open for writing");
+        var header = _file.Content[..Math.Min(_file.Content.Length, 112)].ToArray();
+        if (Open(readOnly: false, random) is not { } node)
+        {
+            return;
+        }
+
+        for (var count = random.Next(1, 8); count > 0; count--)
+        {
+            WriteStep(node, random);
+        }
+
+        Do(200_000, () => Wait(node.DisposeAsync()));
+        CheckTables(header);
+    }
+
+    private Qcow2Node? Open(bool readOnly, Random random)
+    {
+        Qcow2Node? node = null;
+        Do(300_000, () => node = Wait(Qcow2Node.OpenAsync("a", _file, new Qcow2OpenOptions
+        {
+            ReadOnly = readOnly,
+            Backing = random.Next(2) == 0 ? _backing : null,
+            WithoutBacking = true,
+            MetadataCacheLimit = CacheLimit,
+            GrowthStep = 4096,
+        })));
+        Opened += node is null ? 0 : 1;
+        return node;
+    }
+
+    private void ReadStep(Qcow2Node node, Random random)
+    {
+        var (offset, length) = Range(node.Length, random);
+        if (random.Next(2) == 0)
+        {
+            _log.Add($"read {offset}+{length}");
+            Do(Budget(length, node), () => Wait(node.ReadAsync(offset, _buffer.AsMemory(0, length))));
+        }
+        else
+        {
+            _log.Add($"status {offset}+{length}");
+            _extents.Clear();
+            Do(Budget(length, node), () => Wait(node.GetBlockStatusAsync(offset, length, _extents)));
+        }
+    }
+
+    private void WriteStep(Qcow2Node node, Random random)
+    {
+        var (offset, length) = Range(node.Length, random);
+        var kind = random.Next(9);
+        _log.Add($"step {kind} {offset}+{length}");
+        Do(Budget(length, node), () =>
+        {
+            switch (kind)
+            {
+                case 0:
+                    Wait(node.WriteZeroesAsync(offset, length, WriteFlags.MayUnmap));
+                    break;
+                case 1:
+                    Wait(node.WriteZeroesAsync(offset, length));
+                    break;
+                case 2:
+                    Wait(node.DiscardAsync(offset, length));
+                    break;
+                case 3:
+                    Wait(node.FlushAsync());
+                    break;
+                case 4:
+                    Wait(node.ReadAsync(offset, _buffer.AsMemory(0, length)));
+                    break;
+                case 5:
+                    ChangeBitmaps(node);
+                    break;
+                default:
+                    Wait(node.WriteAsync(offset, _guest.AsMemory(0, length)));
+                    break;
+            }
+        });
+    }
+
+    private static void ChangeBitmaps(Qcow2Node node)
+    {
+        if (node.Bitmaps.FirstOrDefault(bitmap => bitmap.Name is not null) is { } first)
+        {
+            node.Bitmaps.Remove(first);
+            Wait(node.RemoveStoredBitmapAsync(first.Name!));
+        }
+        else if (node.CanStorePersistentBitmap("new", 65536, out _) && node.Length < 1L << 32)
+        {
+            node.Bitmaps.Add(new DirtyBitmap("new", node.Length) { IsPersistent = true });
+        }
+    }
+
+    private static (long Offset, int Length) Range(long size, Random random)
+    {
+        var near = random.Next(3) == 0 ? size : Math.Min(size, 60_000);
+        var offset = random.NextInt64(near + 1);
+        return (offset, (int)random.NextInt64(Math.Min(size - offset, random.Next(4) == 0 ? MaximumRange : 5000) + 1));
+    }
+
+    private static long Budget(long length, Qcow2Node node) => 2000 + ((length / node.ClusterSize) * 32);
+
+    // Runs one operation within its budget; a refusal ends the operation, nothing else may.
+    private void Do(long requests, Action operation)
+    {
+        _file.Refill();
+        _file.RequestBudget = requests;
+        _file.ByteBudget = 512L << 20;
+        try
+        {
+            operation();
+        }
+        catch (BlockException exception)
+            when (exception.Kind is not (BlockErrorKind.OutOfRange or BlockErrorKind.ReadOnly))
+        {
+            _log.Add(exception.Message);
+            if (exception.Message.Length == 0)
+            {
+                throw new InvalidOperationException("an error without a message");
+            }
+        }
+    }
+
+    private static void Wait(ValueTask task)
+    {
+        // Everything is in memory: what does not complete at once waits for something that never comes.
+        if (!task.IsCompleted)
+        {
+            throw new BudgetException("an operation waits for ever");
+        }
+
+        task.GetAwaiter().GetResult();
+    }
+
+    private static T Wait<T>(ValueTask<T> task) => task.IsCompleted
+        ? task.GetAwaiter().GetResult()
+        : throw new BudgetException("an operation waits for ever");
+
+    private void CheckTables(byte[] header)
+    {
+        var content = _file.Content;
+        CheckRange(content, 0, 112, "the header");
+        var l1 = BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(40));
+        var l1Length = Math.Min(BinaryPrimitives.ReadUInt32BigEndian(header.AsSpan(36)) * 8L, Capacity);
+        CheckRange(content, (long)Math.Min(l1, int.MaxValue), l1Length, "the L1 table");
+        var table = BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(48));
+        CheckRange(content, (long)Math.Min(table, int.MaxValue), 1 << header[23], "the refcount table");
+    }
+
+    private static void CheckRange(ReadOnlySpan<byte> content, long offset, long length, string what)
+    {
+        if (offset >= content.Length)
+        {
+            return;
+        }
+
+        Span<byte> guest = stackalloc byte[8];
+        guest.Fill(GuestByte);
+        var range = content.Slice((int)offset, (int)Math.Min(length, content.Length - offset));
+        if (range.IndexOf(guest) is var at && at >= 0)
+        {
+            throw new InvalidOperationException($"guest data lies in {what}, at {offset + at}");
+        }
+    }
+}
