@@ -15,6 +15,7 @@ internal static class LayerTable
         ["Tidemark.Qmp"] = [],
         ["Tidemark.Qcow2"] = ["Tidemark.Blocks"],
         ["Tidemark.Nbd"] = ["Tidemark.Blocks"],
+        ["Tidemark.Images"] = ["Tidemark.Blocks", "Tidemark.Qcow2", "Tidemark.Nbd"],
         ["Tidemark.Repository"] = ["Tidemark.Blocks"],
         ["Tidemark.Engine"] = ["Tidemark.Blocks", "Tidemark.Qcow2", "Tidemark.Nbd", "Tidemark.Qmp"],
         ["Tidemark.Backup"] =
@@ -22,7 +23,7 @@ internal static class LayerTable
         ["Tidemark.Cli"] =
         [
             "Tidemark.Blocks", "Tidemark.Qcow2", "Tidemark.Nbd", "Tidemark.Qmp", "Tidemark.Repository",
-            "Tidemark.Engine", "Tidemark.Backup",
+            "Tidemark.Engine", "Tidemark.Backup", "Tidemark.Images",
         ],
     };
 }

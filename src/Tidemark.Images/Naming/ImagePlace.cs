@@ -1,0 +1,36 @@
+using Tidemark.Nbd.Protocol;
+
+namespace Tidemark.Images.Naming;
+
+/// <summary>Where the bytes of an image are: a file of the host, or an export of an NBD server.</summary>
+/// <param name="Path">The file's path as it was given; null for an export.</param>
+/// <param name="EndPoint">The server; null for a file.</param>
+/// <param name="ExportName">The export.</param>
+internal sealed record ImagePlace(string? Path, NbdEndPoint? EndPoint, string ExportName)
+{
+    /// <summary>What QEMU calls the place.</summary>
+    internal string DisplayName => Path ?? new NbdUri(EndPoint!, ExportName).ToString();
+
+    /// <summary>The same for two names of one file.</summary>
+    internal string Identity
+    {
+        get
+        {
+            if (Path is null)
+            {
+                return DisplayName;
+            }
+
+            var full = System.IO.Path.GetFullPath(Path);
+            try
+            {
+                return File.ResolveLinkTarget(full, returnFinalTarget: true)?.FullName ?? full;
+            }
+            catch (IOException)
+            {
+                // It does not exist or links run in a circle: to open it will say so.
+                return full;
+            }
+        }
+    }
+}

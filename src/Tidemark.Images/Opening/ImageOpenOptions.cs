@@ -1,0 +1,42 @@
+using Tidemark.Images.Formats;
+
+namespace Tidemark.Images.Opening;
+
+/// <summary>How an image and its backing chain are opened.</summary>
+public sealed record ImageOpenOptions
+{
+    /// <summary>The top's format, one of <see cref="ImageFormat.Names"/>; null to look at its first bytes.</summary>
+    public string? Format { get; init; }
+
+    /// <summary>Whether the top is opened for writing. What lies below never is.</summary>
+    public bool Writable { get; init; }
+
+    /// <summary>Whether images that others write are opened all the same, for reading: qemu-img's <c>-U</c>.</summary>
+    public bool ForceShare { get; init; }
+
+    /// <summary>Whether the names of backing and data files that stand in images are followed. Off, an image that has
+    /// one is refused: a name in a hostile image can be that of any file of the host.</summary>
+    public bool FollowNames { get; init; } = true;
+
+    /// <summary>Whether the top is opened alone: what it has not allocated reads as zeroes. For its metadata
+    /// only.</summary>
+    public bool WithoutBacking { get; init; }
+
+    /// <summary>Bypasses QEMU's image locks.</summary>
+    public bool WithoutLocks { get; init; }
+
+    /// <summary>The most connections to one NBD server; it must offer to serve several.</summary>
+    public int NbdConnections { get; init; } = 1;
+
+    /// <summary>Metadata contexts that are asked of an NBD server besides <c>base:allocation</c>.</summary>
+    public IReadOnlyList<string> MetaContexts { get; init; } = [];
+
+    /// <summary>The top's node name; the nodes below are named after it.</summary>
+    public string NodeName { get; init; } = "image";
+
+    /// <summary>The most memory for the L2 tables of the whole chain, in bytes.</summary>
+    public long MetadataCacheLimit { get; init; } = DefaultMetadataCacheLimit;
+
+    /// <summary>32 MiB for all images of a chain together.</summary>
+    public const long DefaultMetadataCacheLimit = 32 << 20;
+}
