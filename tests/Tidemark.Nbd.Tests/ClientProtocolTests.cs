@@ -51,8 +51,13 @@ public sealed class ClientProtocolTests
         var peer = new RawPeer(theirs);
         peer.Send(Handshake(structured));
         var client = await NbdClient.ConnectAsync(
-            ours, new NbdClientOptions { MetaContexts = [
-                "base:allocation"], CancellationGrace = TimeSpan.FromMilliseconds(50) });
+            ours,
+            new NbdClientOptions
+            {
+                MetaContexts = ["base:allocation"],
+                CancellationGrace = TimeSpan.FromMilliseconds(50),
+                UseExtendedHeaders = false,
+            });
         var skip = 4 + 16 + 16 + 10 + (structured ? 16 + 4 + 4 + 4 + 15 : 0);
         peer.Receive(skip);
         return (client, peer);
@@ -93,7 +98,7 @@ public sealed class ClientProtocolTests
     {
         var (ours, theirs) = SocketTransport.CreatePair();
         using var peer = new RawPeer(theirs);
-        var connecting = NbdClient.ConnectAsync(ours, new NbdClientOptions());
+        var connecting = NbdClient.ConnectAsync(ours, new NbdClientOptions { UseExtendedHeaders = false });
         var sending = Task.Run(
             () =>
             {

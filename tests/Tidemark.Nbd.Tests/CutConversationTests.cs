@@ -99,7 +99,12 @@ public sealed class CutConversationTests
             using var peer = new RawPeer(theirs);
             var end = length;
             var playing = Task.Run(() => Play(peer, bytes.AsSpan(0, end), afterHandshake, afterRead), Cancellation);
-            var options = new NbdClientOptions { ExportName = "vda", MetaContexts = ["base:allocation"] };
+            var options = new NbdClientOptions
+            {
+                ExportName = "vda",
+                MetaContexts = ["base:allocation"],
+                UseExtendedHeaders = false,
+            };
             var complete = await TalkAsync(ours, options).WaitAsync(s_limit, Cancellation);
             Assert.Equal(length == bytes.Length, complete);
             await playing.WaitAsync(s_limit, Cancellation);

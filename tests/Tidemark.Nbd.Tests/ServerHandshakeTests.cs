@@ -109,7 +109,8 @@ public sealed class ServerHandshakeTests
         { "LIST with data", RawPeer.Option(NbdOption.List, "x"), (uint)OptionReplyType.ErrorInvalid },
         { "STARTTLS", RawPeer.Option(NbdOption.StartTls), (uint)OptionReplyType.ErrorUnsupported },
         { "STARTTLS with data", RawPeer.Option(NbdOption.StartTls, "x"), (uint)OptionReplyType.ErrorInvalid },
-        { "EXTENDED_HEADERS", RawPeer.Option(NbdOption.ExtendedHeaders), (uint)OptionReplyType.ErrorUnsupported },
+        { "EXTENDED_HEADERS with data", RawPeer.Option(NbdOption.ExtendedHeaders, "x"),
+            (uint)OptionReplyType.ErrorInvalid },
         { "PEEK_EXPORT", RawPeer.Option((NbdOption)4, "vda"), (uint)OptionReplyType.ErrorUnsupported },
         { "unknown", RawPeer.Option((NbdOption)0xABCDEF, new byte[1000]), (uint)OptionReplyType.ErrorUnsupported },
         { "STRUCTURED_REPLY with data", RawPeer.Option(

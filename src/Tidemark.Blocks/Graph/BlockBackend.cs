@@ -101,6 +101,14 @@ public sealed class BlockBackend : IDisposable
             static (node, s, token) => node.GetBlockStatusAsync(s.Offset, s.Length, s.Extents, token),
             cancellationToken);
 
+    /// <summary>Says which image holds a range; see <see cref="BlockNode.GetAllocationDepthAsync"/>.</summary>
+    public ValueTask GetAllocationDepthAsync(
+        long offset, long length, DepthList depths, CancellationToken cancellationToken = default) =>
+        RunAsync(
+            (Offset: offset, Length: length, Depths: depths),
+            static (node, s, token) => node.GetAllocationDepthAsync(s.Offset, s.Length, s.Depths, token),
+            cancellationToken);
+
     /// <summary>
     /// Runs one operation on the node as one request: no drained section begins while it is under way.
     /// </summary>

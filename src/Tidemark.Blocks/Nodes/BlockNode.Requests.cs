@@ -150,6 +150,18 @@ public abstract partial class BlockNode
     }
 
     /// <summary>
+    /// Appends which image of the backing chain holds each part of a range: see <see cref="DepthRun"/>. Filters and the
+    /// raw format do not count. The whole range is described, in order. For people and tools: a chain that is written
+    /// meanwhile may have changed when the answer is read, so nothing that must be right is decided by it.
+    /// </summary>
+    public ValueTask GetAllocationDepthAsync(
+        long offset, long length, DepthList depths, CancellationToken cancellationToken = default)
+    {
+        CheckRange(offset, length, "query the allocation depth of");
+        return length == 0 ? default : GetAllocationDepthCoreAsync(offset, length, depths, cancellationToken);
+    }
+
+    /// <summary>
     /// Set on the target of a copy-before-write filter whose backing chain holds the filter's disk: what is read
     /// through this node is then the disk at the filter's point in time. Null for every other node.
     /// </summary>
@@ -192,6 +204,14 @@ public abstract partial class BlockNode
         long offset, long length, ExtentList extents, CancellationToken cancellationToken)
     {
         extents.Append(offset, length, ExtentFlags.None);
+        return default;
+    }
+
+    /// <summary>Says which image holds a range; a node that has no backing holds all of it itself.</summary>
+    protected virtual ValueTask GetAllocationDepthCoreAsync(
+        long offset, long length, DepthList depths, CancellationToken cancellationToken)
+    {
+        depths.Append(offset, length, 1);
         return default;
     }
 

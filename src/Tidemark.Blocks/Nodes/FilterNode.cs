@@ -65,4 +65,9 @@ public abstract class FilterNode : BlockNode
     protected override ValueTask GetBlockStatusCoreAsync(
         long offset, long length, ExtentList extents, CancellationToken cancellationToken) =>
         File.Node.GetBlockStatusAsync(offset, length, extents, cancellationToken);
+
+    /// <inheritdoc/>
+    protected override ValueTask GetAllocationDepthCoreAsync(
+        long offset, long length, DepthList depths, CancellationToken cancellationToken) =>
+        File.Node.GetAllocationDepthAsync(offset, length, depths, cancellationToken);
 }

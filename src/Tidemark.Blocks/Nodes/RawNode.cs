@@ -114,4 +114,17 @@ public sealed class RawNode : BlockNode
             extents.Append(extent.Offset - _offset, extent.Length, extent.Flags);
         }
     }
+
+    /// <inheritdoc/>
+    protected override async ValueTask GetAllocationDepthCoreAsync(
+        long offset, long length, DepthList depths, CancellationToken cancellationToken)
+    {
+        var below = new DepthList();
+        await File.Node.GetAllocationDepthAsync(_offset + offset, length, below, cancellationToken)
+            .ConfigureAwait(false);
+        foreach (var run in below)
+        {
+            depths.Append(run.Offset - _offset, run.Length, run.Depth);
+        }
+    }
 }

@@ -6,8 +6,8 @@ using Tidemark.Nbd.Protocol;
 namespace Tidemark.Nbd.Client;
 
 /// <summary>
-/// The client's side of the handshake: greeting, structured replies, metadata contexts, and GO with the block sizes;
-/// EXPORT_NAME where the server is older. Every length is checked before anything is read.
+/// The client's side of the handshake: greeting, extended headers or structured replies, metadata contexts, and GO with
+/// the block sizes; EXPORT_NAME where the server is older.
 /// </summary>
 /// <remarks>Blocking; runs on the connection's own thread.</remarks>
 internal sealed class ClientHandshake
@@ -16,16 +16,22 @@ internal sealed class ClientHandshake
 
     private readonly NbdTransport _transport;
     private readonly ReceiveBuffer _receiver;
+    private readonly NbdClientOptions _settings;
+    private readonly ClientOptions _options;
     private bool _fixedNewstyle;
     private bool _noZeroes;
+    private bool _structured;
+    private bool _extended;
 
-    internal ClientHandshake(NbdTransport transport, ReceiveBuffer receiver)
+    internal ClientHandshake(NbdTransport transport, ReceiveBuffer receiver, NbdClientOptions settings)
     {
         _transport = transport;
         _receiver = receiver;
+        _settings = settings;
+        _options = new ClientOptions(transport, receiver);
     }
 
-    /// <summary>Reads the greeting and answers it.</summary>
+    /// <summary>Reads the greeting and answers it, and agrees on the form of replies.</summary>
     internal void Greet()
     {
         if (_receiver.TakeUInt64() != NbdMagic.Greeting)
@@ -51,28 +57,47 @@ internal sealed class ClientHandshake
         BinaryPrimitives.WriteUInt32BigEndian(
             flags, (uint)(offered & (HandshakeFlags.FixedNewstyle | HandshakeFlags.NoZeroes)));
         _transport.Send(flags, default);
+        if (_fixedNewstyle)
+        {
+            _options.Begin();
+            _extended = _settings.UseExtendedHeaders && AskAgreement(NbdOption.ExtendedHeaders);
+            _structured = _extended || (_settings.UseStructuredReplies && AskAgreement(NbdOption.StructuredReply));
+        }
     }
 
     /// <summary>Chooses the export and enters the transmission phase.</summary>
-    internal NegotiatedExport Enter(string exportName, IReadOnlyList<string> contexts)
+    internal NegotiatedExport Enter()
     {
+        var name = _settings.ExportName;
         if (!_fixedNewstyle)
         {
-            return EnterByName(exportName, structuredReplies: false, new Dictionary<string, uint>());
+            return EnterByName(name, new Dictionary<string, uint>());
         }
 
-        var structured = AskStructuredReplies();
-        var selected = structured && contexts.Count > 0
-            ? SelectContexts(exportName, contexts)
+        var selected = _structured && _settings.MetaContexts.Count > 0
+            ? SelectContexts(name, Expand(name, _settings.MetaContexts))
             : new Dictionary<string, uint>();
-        return TryGo(exportName, structured, selected) ?? EnterByName(exportName, structured, selected);
+        if (TryAskInformation(NbdOption.Go, name) is { } information)
+        {
+            return information.ToExport(selected);
+        }
+
+        return _extended
+            ? throw NbdException.Protocol("it agreed to extended headers, but does not know GO")
+            : EnterByName(name, selected);
     }
 
     /// <summary>The server's exports.</summary>
     internal IReadOnlyList<NbdExportInfo> List()
     {
+        if (!_fixedNewstyle)
+        {
+            throw new NbdException(
+                BlockErrorKind.NotSupported, "the server does not speak fixed newstyle, so it has no list of exports");
+        }
+
         List<NbdExportInfo> exports = [];
-        Ask(NbdOption.List, [], reply =>
+        var final = _options.Ask(NbdOption.List, [], reply =>
         {
             if (reply.Type != OptionReplyType.Server || reply.Data.Length < 4)
             {
@@ -89,54 +114,111 @@ internal sealed class ClientHandshake
                 Encoding.UTF8.GetString(reply.Data, 4, (int)length),
                 Encoding.UTF8.GetString(reply.Data.AsSpan(4 + (int)length))));
         });
+        if (final.IsError)
+        {
+            throw new NbdException(
+                BlockErrorKind.NotSupported, $"the server refuses to list its exports: {final.Message}");
+        }
+
         return exports;
     }
 
-    /// <summary>Ends politely.</summary>
+    /// <summary>What the server says of some exports, or of all when none is named.</summary>
+    internal NbdServerDescription Describe(string? exportName)
+    {
+        List<NbdExportDescription> exports = [];
+        var names = exportName is not null ? [new NbdExportInfo(exportName, "")] : List();
+        foreach (var entry in names)
+        {
+            if (!_fixedNewstyle)
+            {
+                break;
+            }
+
+            var information = TryAskInformation(NbdOption.Info, entry.Name)
+                ?? throw new NbdException(
+                    BlockErrorKind.NotSupported, "the server does not know INFO: an export must be entered to see it");
+            var contexts = _structured ? ListContexts(entry.Name, []) : [];
+            exports.Add(information.ToDescription(entry, contexts));
+        }
+
+        return new NbdServerDescription
+        {
+            IsFixedNewstyle = _fixedNewstyle,
+            HasStructuredReplies = _structured,
+            HasExtendedHeaders = _extended,
+            Exports = exports,
+        };
+    }
+
+    /// <summary>Ends politely if an option may be sent, which the document demands where it can be done.</summary>
     internal void Abort()
     {
-        if (_fixedNewstyle)
+        if (!_options.IsBetweenOptions)
         {
-            SendOption(NbdOption.Abort, []);
+            return;
+        }
+
+        try
+        {
+            _options.Send(NbdOption.Abort, []);
+        }
+        catch (IOException)
+        {
+            // The server was faster.
         }
     }
 
-    private bool AskStructuredReplies()
+    private bool AskAgreement(NbdOption option)
     {
-        var final = Send(NbdOption.StructuredReply, [], static reply =>
-            throw NbdException.Protocol($"{reply.Type} in answer to STRUCTURED_REPLY"));
+        var final = _options.Ask(
+            option, [], reply => throw NbdException.Protocol($"{reply.Type} in answer to {option}"));
+        ThrowIfShutDown(final);
         return !final.IsError;
     }
 
-    private Dictionary<string, uint> SelectContexts(string exportName, IReadOnlyList<string> contexts)
+    // A query that ends in a colon stands for whatever the server lists under it.
+    private List<string> Expand(string exportName, IReadOnlyList<string> queries)
     {
-        var name = Encoding.UTF8.GetBytes(exportName);
-        var queries = contexts.Select(Encoding.UTF8.GetBytes).ToList();
-        var data = new byte[8 + name.Length + queries.Sum(query => 4 + query.Length)];
-        var position = PutString(data, 0, name);
-        BinaryPrimitives.WriteInt32BigEndian(data.AsSpan(position), queries.Count);
-        position += 4;
-        foreach (var query in queries)
+        var names = queries.Where(query => !query.EndsWith(':')).ToList();
+        if (names.Count < queries.Count)
         {
-            position = PutString(data, position, query);
+            names.AddRange(ListContexts(exportName, [.. queries.Where(query => query.EndsWith(':'))])
+                .Where(name => !name.EndsWith(':')));
         }
 
-        Dictionary<string, uint> selected = new(StringComparer.Ordinal);
-        var final = Send(NbdOption.SetMetaContext, data, reply =>
-        {
-            if (reply.Type != OptionReplyType.MetaContext || reply.Data.Length < 4)
-            {
-                throw NbdException.Protocol($"{reply.Type} in answer to SET_META_CONTEXT");
-            }
+        return [.. names.Distinct(StringComparer.Ordinal)];
+    }
 
-            var context = Encoding.UTF8.GetString(reply.Data.AsSpan(4));
-            var id = BinaryPrimitives.ReadUInt32BigEndian(reply.Data);
-            if (selected.ContainsValue(id) || !contexts.Contains(context) || !selected.TryAdd(context, id))
+    private List<string> ListContexts(string exportName, IReadOnlyList<string> queries)
+    {
+        List<string> names = [];
+        var final = _options.Ask(NbdOption.ListMetaContext, ClientOptions.Queries(exportName, queries), reply =>
+            names.Add(ReadContext(NbdOption.ListMetaContext, reply).Name));
+        ThrowIfShutDown(final);
+
+        // What came before an error does not count.
+        return final.IsError ? [] : names;
+    }
+
+    private Dictionary<string, uint> SelectContexts(string exportName, List<string> contexts)
+    {
+        Dictionary<string, uint> selected = new(StringComparer.Ordinal);
+        if (contexts.Count == 0)
+        {
+            return selected;
+        }
+
+        const NbdOption option = NbdOption.SetMetaContext;
+        var final = _options.Ask(option, ClientOptions.Queries(exportName, contexts), reply =>
+        {
+            var (id, name) = ReadContext(option, reply);
+            if (selected.ContainsValue(id) || !contexts.Contains(name) || !selected.TryAdd(name, id))
             {
-                throw NbdException.Protocol(
-                    $"it selected the context '{context}' ({id}) twice, or without being asked");
+                throw NbdException.Protocol($"it selected the context '{name}' ({id}) twice, or without being asked");
             }
         });
+        ThrowIfShutDown(final);
         if (final.IsError)
         {
             // Without contexts the export can still be read; what needs them says so when it is asked for.
@@ -146,39 +228,19 @@ internal sealed class ClientHandshake
         return selected;
     }
 
-    private NegotiatedExport? TryGo(string exportName, bool structured, IReadOnlyDictionary<string, uint> contexts)
+    private static (uint Id, string Name) ReadContext(NbdOption option, OptionReply reply) =>
+        reply.Type == OptionReplyType.MetaContext && reply.Data.Length >= 4
+            ? (BinaryPrimitives.ReadUInt32BigEndian(reply.Data), Encoding.UTF8.GetString(reply.Data.AsSpan(4)))
+            : throw NbdException.Protocol($"{reply.Type} in answer to {option}");
+
+    // Null when the server does not know the option.
+    private ExportInformation? TryAskInformation(NbdOption option, string exportName)
     {
-        var name = Encoding.UTF8.GetBytes(exportName);
-        var data = new byte[4 + name.Length + 6];
-        var position = PutString(data, 0, name);
-        BinaryPrimitives.WriteUInt16BigEndian(data.AsSpan(position), 2);
-        BinaryPrimitives.WriteUInt16BigEndian(data.AsSpan(position + 2), (ushort)NbdInfo.BlockSize);
-        BinaryPrimitives.WriteUInt16BigEndian(data.AsSpan(position + 4), (ushort)NbdInfo.Description);
-
-        NegotiatedExport? export = null;
-        NegotiatedExport sizes = new() { Length = 0, Flags = 0 };
-        var description = "";
-        var final = Send(NbdOption.Go, data, reply =>
-        {
-            if (reply.Type != OptionReplyType.Info || reply.Data.Length < 2)
-            {
-                throw NbdException.Protocol($"{reply.Type} in answer to GO");
-            }
-
-            var body = reply.Data.AsSpan(2);
-            switch ((NbdInfo)BinaryPrimitives.ReadUInt16BigEndian(reply.Data))
-            {
-                case NbdInfo.Export:
-                    export = ReadExport(body);
-                    break;
-                case NbdInfo.BlockSize:
-                    sizes = ReadBlockSizes(body);
-                    break;
-                case NbdInfo.Description:
-                    description = Encoding.UTF8.GetString(body);
-                    break;
-            }
-        });
+        var information = new ExportInformation(_structured, _extended);
+        var final = _options.Ask(
+            option,
+            ClientOptions.InformationRequest(exportName, NbdInfo.BlockSize, NbdInfo.Description),
+            reply => information.Add(option, reply));
         if (final.Type == OptionReplyType.ErrorUnsupported)
         {
             return null;
@@ -189,95 +251,36 @@ internal sealed class ClientHandshake
             throw Refused(exportName, final);
         }
 
-        if (export is null)
-        {
-            throw NbdException.Protocol("it let us into the export without saying how large it is");
-        }
-
-        return Checked(export with
-        {
-            StructuredReplies = structured,
-            Contexts = contexts,
-            Description = description,
-            MinimumBlockSize = sizes.MinimumBlockSize,
-            PreferredBlockSize = sizes.PreferredBlockSize,
-            MaximumPayload = sizes.MaximumPayload,
-        });
+        information.Check();
+        return information;
     }
 
-    private NegotiatedExport EnterByName(
-        string exportName, bool structuredReplies, IReadOnlyDictionary<string, uint> contexts)
+    private NegotiatedExport EnterByName(string exportName, IReadOnlyDictionary<string, uint> contexts)
     {
-        SendOption(NbdOption.ExportName, Encoding.UTF8.GetBytes(exportName));
+        _options.Send(NbdOption.ExportName, Encoding.UTF8.GetBytes(exportName));
         if (!_receiver.TryFill(1))
         {
             throw new NbdException(
                 BlockErrorKind.NotFound, $"the server has no export '{exportName}', or does not give it to us");
         }
 
-        var export = ReadExport(_receiver.Take(10));
+        var information = new ExportInformation(_structured, extended: false);
+        information.AddExport(_receiver.Take(ExportInformation.ExportLength));
         if (!_noZeroes)
         {
             _receiver.Skip(PaddingLength);
         }
 
-        return Checked(export with { StructuredReplies = structuredReplies, Contexts = contexts });
+        return information.ToExport(contexts);
     }
 
-    private static NegotiatedExport ReadExport(ReadOnlySpan<byte> body)
+    private static void ThrowIfShutDown(OptionReply final)
     {
-        if (body.Length != 10)
+        if (final.Type == OptionReplyType.ErrorShutdown)
         {
-            throw NbdException.Protocol($"the description of the export has {body.Length} bytes, not 10");
+            throw new NbdException(BlockErrorKind.Io, $"the server is shutting down: {final.Message}");
         }
-
-        var length = BinaryPrimitives.ReadUInt64BigEndian(body);
-        if (length > long.MaxValue)
-        {
-            throw NbdException.Protocol($"the export's length {length} is over 2^63");
-        }
-
-        return new NegotiatedExport
-        {
-            Length = (long)length,
-            Flags = (NbdTransmissionFlags)BinaryPrimitives.ReadUInt16BigEndian(body[8..]),
-        };
     }
-
-    private static NegotiatedExport ReadBlockSizes(ReadOnlySpan<byte> body)
-    {
-        if (body.Length != 12)
-        {
-            throw NbdException.Protocol($"the block sizes have {body.Length} bytes, not 12");
-        }
-
-        var minimum = BinaryPrimitives.ReadUInt32BigEndian(body);
-        var preferred = BinaryPrimitives.ReadUInt32BigEndian(body[4..]);
-        var maximum = BinaryPrimitives.ReadUInt32BigEndian(body[8..]);
-        if (!uint.IsPow2(minimum) || minimum > NbdLimits.MaximumMinimumBlockSize
-            || !uint.IsPow2(preferred) || preferred < minimum || maximum < minimum)
-        {
-            throw NbdException.Protocol($"block sizes {minimum}, {preferred}, {maximum} are not possible");
-        }
-
-        var usable = Math.Min(maximum, NbdLimits.MaximumPayload);
-        return new NegotiatedExport
-        {
-            Length = 0,
-            Flags = 0,
-            MinimumBlockSize = (int)minimum,
-            PreferredBlockSize = (int)Math.Min(preferred, 1u << 30),
-            MaximumPayload = (int)(usable - (usable % minimum)),
-        };
-    }
-
-    private static NegotiatedExport Checked(NegotiatedExport export) =>
-        export.Length % export.MinimumBlockSize == 0
-            ? export
-            : throw new NbdException(
-                BlockErrorKind.NotSupported,
-                $"the export's length {export.Length} is no multiple of its minimum block "
-                + $"size {export.MinimumBlockSize}");
 
     private static NbdException Refused(string exportName, OptionReply final)
     {
@@ -288,67 +291,7 @@ internal sealed class ClientHandshake
             OptionReplyType.ErrorShutdown => BlockErrorKind.Io,
             _ => BlockErrorKind.Invalid,
         };
-        var hint = final.Type == OptionReplyType.ErrorTlsRequired ? "; TLS is not supported yet" : "";
+        var hint = final.Type == OptionReplyType.ErrorTlsRequired ? "; it wants TLS, which was not asked for" : "";
         return new NbdException(kind, $"the server refuses the export '{exportName}': {final.Message}{hint}");
-    }
-
-    private static int PutString(byte[] target, int position, byte[] text)
-    {
-        BinaryPrimitives.WriteInt32BigEndian(target.AsSpan(position), text.Length);
-        text.CopyTo(target, position + 4);
-        return position + 4 + text.Length;
-    }
-
-    private void Ask(NbdOption option, byte[] data, Action<OptionReply> each)
-    {
-        var final = Send(option, data, each);
-        if (final.IsError)
-        {
-            throw new NbdException(BlockErrorKind.NotSupported, $"the server refuses {option}: {final.Message}");
-        }
-    }
-
-    // Sends an option and reads its replies up to the final one, which is returned.
-    private OptionReply Send(NbdOption option, byte[] data, Action<OptionReply> each)
-    {
-        SendOption(option, data);
-        for (var count = 0; count < NbdLimits.MaximumOptionReplies; count++)
-        {
-            if (!OptionReplyHeader.TryRead(_receiver.Take(OptionReplyHeader.Size), out var header))
-            {
-                throw NbdException.Protocol("a reply to an option has the wrong magic number");
-            }
-
-            if (header.Option != option)
-            {
-                throw NbdException.Protocol($"it answers option {header.Option} instead of {option}");
-            }
-
-            if (header.Length > NbdLimits.MaximumOptionReplyLength)
-            {
-                throw NbdException.Protocol(
-                    $"a reply of {header.Length} bytes to {option} is over the limit "
-                    + $"of {NbdLimits.MaximumOptionReplyLength}");
-            }
-
-            var body = new byte[header.Length];
-            _receiver.CopyTo(body);
-            var reply = new OptionReply(header.Type, body);
-            if (reply.IsError || reply.Type == OptionReplyType.Ack)
-            {
-                return reply;
-            }
-
-            each(reply);
-        }
-
-        throw NbdException.Protocol($"it sends more than {NbdLimits.MaximumOptionReplies} replies to {option}");
-    }
-
-    private void SendOption(NbdOption option, byte[] data)
-    {
-        Span<byte> header = stackalloc byte[OptionHeader.Size];
-        new OptionHeader(option, (uint)data.Length).Write(header);
-        _transport.Send(header, data);
     }
 }

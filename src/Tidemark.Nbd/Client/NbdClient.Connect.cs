@@ -28,18 +28,59 @@ public sealed partial class NbdClient
         NbdEndPoint endPoint, NbdClientOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(endPoint);
+        var settings = options ?? new NbdClientOptions();
         return ClientConnector.RunAsync<IReadOnlyList<NbdExportInfo>>(
             endPoint,
-            options ?? new NbdClientOptions(),
-            static (transport, listed) =>
+            settings,
+            (transport, listed) =>
             {
                 using (transport)
                 {
-                    var handshake = new ClientHandshake(transport, new ReceiveBuffer(transport, ReadAhead));
-                    handshake.Greet();
-                    var exports = handshake.List();
-                    handshake.Abort();
-                    listed.TrySetResult(exports);
+                    listed.TrySetResult(Negotiate(
+                        transport, new ReceiveBuffer(transport, ReadAhead), settings,
+                        static handshake =>
+                        {
+                            var exports = handshake.List();
+                            handshake.Abort();
+                            return exports;
+                        }));
+                }
+            },
+            cancellationToken);
+    }
+
+    /// <summary>Asks a server what it says of itself and of its exports, without entering one.</summary>
+    /// <param name="endPoint">The server.</param>
+    /// <param name="options">How to connect; names the export.</param>
+    /// <param name="allExports">Whether all exports of the server's list are described, rather than the one of the
+    /// options.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="NbdException">As when connecting; also when the server has no list, or does not tell of
+    /// exports.</exception>
+    public static Task<NbdServerDescription> DescribeAsync(
+        NbdEndPoint endPoint,
+        NbdClientOptions? options = null,
+        bool allExports = false,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(endPoint);
+        var settings = options ?? new NbdClientOptions();
+        Check(settings);
+        return ClientConnector.RunAsync<NbdServerDescription>(
+            endPoint,
+            settings,
+            (transport, described) =>
+            {
+                using (transport)
+                {
+                    described.TrySetResult(Negotiate(
+                        transport, new ReceiveBuffer(transport, ReadAhead), settings,
+                        handshake =>
+                        {
+                            var description = handshake.Describe(allExports ? null : settings.ExportName);
+                            handshake.Abort();
+                            return description;
+                        }));
                 }
             },
             cancellationToken);
@@ -90,10 +131,8 @@ public sealed partial class NbdClient
         try
         {
             var receiver = new ReceiveBuffer(transport, ReadAhead);
-            var handshake = new ClientHandshake(transport, receiver);
-            handshake.Greet();
-            client =
-                new NbdClient(transport, receiver, handshake.Enter(options.ExportName, options.MetaContexts), options);
+            var export = Negotiate(transport, receiver, options, static handshake => handshake.Enter());
+            client = new NbdClient(transport, receiver, export, options);
         }
         catch
         {
@@ -103,6 +142,23 @@ public sealed partial class NbdClient
 
         connected.TrySetResult(client);
         client.RunReceive();
+    }
+
+    // The handshake. Where it ends without an export it ends with ABORT, if the server waits for an option.
+    private static T Negotiate<T>(
+        NbdTransport transport, ReceiveBuffer receiver, NbdClientOptions options, Func<ClientHandshake, T> body)
+    {
+        var handshake = new ClientHandshake(transport, receiver, options);
+        try
+        {
+            handshake.Greet();
+            return body(handshake);
+        }
+        catch (NbdException)
+        {
+            handshake.Abort();
+            throw;
+        }
     }
 
     private void RunReceive()

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Text;
-using Tidemark.Blocks.Extents;
 using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Nbd.Client;
@@ -8,11 +7,14 @@ namespace Tidemark.Nbd.Client;
 // Receiving: one reply or chunk at a time. Everything here runs on the connection's thread; what throws, ends it.
 public sealed partial class NbdClient
 {
-    private const int ExtentLength = 8;
-
     // False when the server has closed between two replies.
     private bool ReceiveReply()
     {
+        if (_export.ExtendedHeaders)
+        {
+            return ReceiveExtended();
+        }
+
         if (!_receiver.TryFill(4))
         {
             return false;
@@ -25,13 +27,40 @@ public sealed partial class NbdClient
         }
         else if (magic == NbdMagic.StructuredReply && HasStructuredReplies)
         {
-            ReceiveChunk(ChunkHeader.Read(_receiver.Take(ChunkHeader.Size)));
+            var chunk = ChunkHeader.Read(_receiver.Take(ChunkHeader.Size));
+            ReceiveChunk(Find(chunk.Cookie), chunk);
         }
         else
         {
             throw NbdException.Protocol($"a reply has the wrong magic number 0x{magic:x8}");
         }
 
+        return true;
+    }
+
+    private bool ReceiveExtended()
+    {
+        if (!_receiver.TryFill(ChunkHeader.ExtendedSize))
+        {
+            return false;
+        }
+
+        var header = _receiver.Take(ChunkHeader.ExtendedSize);
+        var magic = BinaryPrimitives.ReadUInt32BigEndian(header);
+        if (magic != NbdMagic.ExtendedReply)
+        {
+            throw NbdException.Protocol($"a reply has the wrong magic number 0x{magic:x8} for extended headers");
+        }
+
+        var chunk = ChunkHeader.Read(header, extended: true);
+        var place = Find(chunk.Cookie);
+        if (chunk.Offset != place.Header.Offset)
+        {
+            throw NbdException.Protocol(
+                $"a reply with the offset {chunk.Offset} to a request with the offset {place.Header.Offset}");
+        }
+
+        ReceiveChunk(place, chunk);
         return true;
     }
 
@@ -60,9 +89,8 @@ public sealed partial class NbdClient
         Finish(place);
     }
 
-    private void ReceiveChunk(ChunkHeader chunk)
+    private void ReceiveChunk(PendingRequest place, in ChunkHeader chunk)
     {
-        var place = Find(chunk.Cookie);
         if (chunk.IsError)
         {
             ReceiveError(place, chunk);
@@ -84,7 +112,10 @@ public sealed partial class NbdClient
                 case ReplyType.OffsetHole when place.Header.Command == NbdCommand.Read:
                     ReceiveHole(place, chunk);
                     break;
-                case ReplyType.BlockStatus when place.Header.Command == NbdCommand.BlockStatus:
+                case ReplyType.BlockStatus
+                    when place.Header.Command == NbdCommand.BlockStatus && !_export.ExtendedHeaders:
+                case ReplyType.ExtendedBlockStatus
+                    when place.Header.Command == NbdCommand.BlockStatus && _export.ExtendedHeaders:
                     ReceiveStatus(place, chunk);
                     break;
                 default:
@@ -107,7 +138,7 @@ public sealed partial class NbdClient
             return;
         }
 
-        if (place.Header is { Command: NbdCommand.Read, Length: > 0 }
+        if (place is { Header.Command: NbdCommand.Read, Length: > 0 }
             && !place.Coverage.Covers((long)place.Header.Offset, place.End))
         {
             throw NbdException.Protocol("the chunks of a read do not cover it");
@@ -141,7 +172,7 @@ public sealed partial class NbdClient
         Cover(place, offset, _receiver.TakeUInt32()).Clear();
     }
 
-    private static Span<byte> Cover(PendingRequest place, ulong offset, uint length)
+    private static Span<byte> Cover(PendingRequest place, ulong offset, ulong length)
     {
         var first = place.Header.Offset;
         if (length == 0 || offset < first || offset - first > place.Header.Length
@@ -152,7 +183,7 @@ public sealed partial class NbdClient
                 + $"at {first}");
         }
 
-        if (!place.Coverage.TryAdd((long)offset, (long)offset + length))
+        if (!place.Coverage.TryAdd((long)offset, (long)(offset + length)))
         {
             throw NbdException.Protocol(
                 $"a chunk at {offset} overlaps an earlier one, or the read comes in too many pieces");
@@ -161,16 +192,21 @@ public sealed partial class NbdClient
         return place.Target.Span.Slice((int)(offset - first), (int)length);
     }
 
-    private void ReceiveStatus(PendingRequest place, ChunkHeader chunk)
+    private void ReceiveStatus(PendingRequest place, in ChunkHeader chunk)
     {
-        var count = (chunk.Length - 4L) / ExtentLength;
-        if (chunk.Length < 4 + ExtentLength || (chunk.Length - 4) % ExtentLength != 0
-            || count > NbdLimits.MaximumExtentsReceived)
+        var (prefix, descriptor) = _export.ExtendedHeaders ? (8UL, 16UL) : (4UL, 8UL);
+        var count = chunk.Length < prefix ? 0 : (chunk.Length - prefix) / descriptor;
+        if (count is 0 or > NbdLimits.MaximumExtentsReceived || prefix + (count * descriptor) != chunk.Length)
         {
             throw NbdException.Protocol($"a block status chunk of {chunk.Length} bytes");
         }
 
         var context = _receiver.TakeUInt32();
+        if (_export.ExtendedHeaders && _receiver.TakeUInt32() != count)
+        {
+            throw NbdException.Protocol("a block status chunk whose count of descriptors is not that of its length");
+        }
+
         if (context != place.ContextId)
         {
             if (!_export.Contexts.Values.Contains(context))
@@ -178,7 +214,7 @@ public sealed partial class NbdClient
                 throw NbdException.Protocol($"block status of the context {context}, which was not selected");
             }
 
-            _receiver.Skip(count * ExtentLength);
+            _receiver.Skip((long)(count * descriptor));
             return;
         }
 
@@ -188,55 +224,83 @@ public sealed partial class NbdClient
         }
 
         place.HasStatus = true;
+        ReceiveDescriptors(place, count);
+    }
+
+    private void ReceiveDescriptors(PendingRequest place, ulong count)
+    {
         var offset = (long)place.Header.Offset;
-        for (long index = 0; index < count; index++)
+        for (ulong index = 0; index < count; index++)
         {
-            var extent = _receiver.Take(ExtentLength);
-            var length = BinaryPrimitives.ReadUInt32BigEndian(extent);
+            ulong length, state;
+            if (_export.ExtendedHeaders)
+            {
+                (length, state) = (_receiver.TakeUInt64(), _receiver.TakeUInt64());
+            }
+            else
+            {
+                (length, state) = (_receiver.TakeUInt32(), _receiver.TakeUInt32());
+            }
+
             if (length == 0 || offset >= place.End)
             {
                 throw NbdException.Protocol("an extent of no length, or behind the end of the request");
             }
 
             // Only the last extent may reach past the request; what is past it is not ours to use.
-            var used = Math.Min(length, place.End - offset);
-            place.Extents!.Append(offset, used, FlagsOf(place, BinaryPrimitives.ReadUInt32BigEndian(extent[4..])));
+            var used = (long)Math.Min(length, (ulong)(place.End - offset));
+            place.Extents!.Add(new NbdExtent(offset, used, state));
             offset += used;
         }
     }
 
-    // Unknown bits are ignored, as the document asks.
-    private static ExtentFlags FlagsOf(PendingRequest place, uint state) => place.WantsDirty
-        ? (state & 1) != 0 ? ExtentFlags.Dirty : ExtentFlags.None
-        : (ExtentFlags)state & (ExtentFlags.Hole | ExtentFlags.Zero);
-
-    private void ReceiveError(PendingRequest place, ChunkHeader chunk)
+    private void ReceiveError(PendingRequest place, in ChunkHeader chunk)
     {
-        if (chunk.Length is < 6 or > NbdLimits.MaximumErrorChunkLength)
+        const int fields = 6, offsetField = 8;
+        var tail = chunk.Type == ReplyType.ErrorOffset ? offsetField : 0;
+        if (chunk.Length < (ulong)(fields + tail) || chunk.Length > NbdLimits.MaximumErrorChunkLength)
         {
             throw NbdException.Protocol($"an error chunk of {chunk.Length} bytes");
         }
 
+        var rest = (int)chunk.Length - fields;
         var error = (NbdError)_receiver.TakeUInt32();
         var messageLength = _receiver.TakeUInt16();
-        if (messageLength > chunk.Length - 6 || messageLength > NbdLimits.MaximumStringLength || error == NbdError.None)
+        if (messageLength > rest - tail || messageLength > NbdLimits.MaximumStringLength || error == NbdError.None)
         {
             throw NbdException.Protocol("an error chunk without an error, or with a message longer than itself");
         }
 
         var message = Encoding.UTF8.GetString(_receiver.Take(messageLength));
-        _receiver.Skip(chunk.Length - 6 - messageLength);
-        place.Error ??= Refused(place, error, message);
+        rest -= messageLength;
+        long? at = null;
+        if (tail > 0)
+        {
+            var offset = _receiver.TakeUInt64();
+            rest -= offsetField;
+            if (offset < place.Header.Offset || offset - place.Header.Offset > (ulong)place.Length)
+            {
+                throw NbdException.Protocol($"an error at {offset}, outside of its request");
+            }
+
+            at = (long)offset;
+        }
+
+        // An error of a kind that is not known here has its fields behind the message.
+        _receiver.Skip(rest);
+        place.Error ??= Refused(place, error, message, at);
     }
 
-    private static NbdException Refused(PendingRequest place, NbdError error, string message)
+    private static NbdException Refused(PendingRequest place, NbdError error, string message, long? at = null)
     {
         var name = Enum.IsDefined(error) ? error.ToString() : $"error {(uint)error}";
         return new NbdException(
             error,
-            $"the NBD server answers {name} to {place.Header.Command} of {place.Header.Length} bytes "
+            $"the NBD server answers {name} to {place.Header.Command} of {place.Length} bytes "
             + $"at {place.Header.Offset}"
-                + (message.Length > 0 ? $": {message}" : ""));
+                + (at is { } offset ? $", failing at {offset}" : "")
+                + (message.Length > 0 ? $": {message}" : ""),
+            at);
     }
 
     private PendingRequest Find(ulong cookie)

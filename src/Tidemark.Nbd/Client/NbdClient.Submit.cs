@@ -35,12 +35,20 @@ public sealed partial class NbdClient
                 // The cookie names the place; its generation makes a late or repeated reply recognizable.
                 place.Reset();
                 var cookie = ((ulong)++_generation << 32) | (uint)place.Index;
+                var flags = request.Flags;
+                var length = request.Length;
+                if (_export.ExtendedHeaders && !request.Payload.IsEmpty)
+                {
+                    flags |= CommandFlags.PayloadLength;
+                    length = request.Payload.Length;
+                }
+
                 place.Header = new RequestHeader(
-                    request.Flags, request.Command, cookie, (ulong)request.Offset, request.Length);
+                    flags, request.Command, cookie, (ulong)request.Offset, (ulong)length);
+                place.Length = request.Length;
                 place.Target = request.Target;
                 place.Extents = request.Extents;
                 place.ContextId = request.ContextId;
-                place.WantsDirty = request.WantsDirty;
                 place.IsRegistered = true;
                 _inFlight++;
             }
@@ -53,8 +61,9 @@ public sealed partial class NbdClient
         }
 
         var task = place.Task;
-        Span<byte> header = stackalloc byte[RequestHeader.Size];
-        place.Header.Write(header);
+        Span<byte> header = stackalloc byte[RequestHeader.ExtendedSize];
+        header = header[..RequestHeader.SizeOf(_export.ExtendedHeaders)];
+        place.Header.Write(header, _export.ExtendedHeaders);
         try
         {
             lock (_sendGate)
@@ -159,8 +168,9 @@ public sealed partial class NbdClient
 
     private void SendDisconnect()
     {
-        Span<byte> header = stackalloc byte[RequestHeader.Size];
-        new RequestHeader(CommandFlags.None, NbdCommand.Disconnect, 0, 0, 0).Write(header);
+        Span<byte> header = stackalloc byte[RequestHeader.ExtendedSize];
+        header = header[..RequestHeader.SizeOf(_export.ExtendedHeaders)];
+        new RequestHeader(CommandFlags.None, NbdCommand.Disconnect, 0, 0, 0).Write(header, _export.ExtendedHeaders);
         try
         {
             lock (_sendGate)
@@ -180,7 +190,7 @@ public sealed partial class NbdClient
         {
             var piece = target[..Math.Min(target.Length, MaximumPayload)];
             await SubmitAsync(
-                new(NbdCommand.Read, CommandFlags.None, offset, (uint)piece.Length) { Target = piece },
+                new(NbdCommand.Read, CommandFlags.None, offset, piece.Length) { Target = piece },
                 cancellationToken)
                 .ConfigureAwait(false);
             offset += piece.Length;
@@ -196,7 +206,7 @@ public sealed partial class NbdClient
         {
             var piece = source[..Math.Min(source.Length, MaximumPayload)];
             await SubmitAsync(
-                new(NbdCommand.Write, flags, offset, (uint)piece.Length) { Payload = piece }, cancellationToken)
+                new(NbdCommand.Write, flags, offset, piece.Length) { Payload = piece }, cancellationToken)
                 .ConfigureAwait(false);
             offset += piece.Length;
             source = source[piece.Length..];
@@ -215,7 +225,7 @@ public sealed partial class NbdClient
         {
             var count = (int)Math.Min(length, Math.Min(s_zeroes.Length, MaximumPayload));
             await SubmitAsync(
-                new(NbdCommand.Write, flags, offset, (uint)count) { Payload = s_zeroes.AsMemory(0, count) },
+                new(NbdCommand.Write, flags, offset, count) { Payload = s_zeroes.AsMemory(0, count) },
                 cancellationToken)
                 .ConfigureAwait(false);
             offset += count;
@@ -228,13 +238,13 @@ public sealed partial class NbdClient
     private async ValueTask SubmitPiecesAsync(
         NbdCommand command, CommandFlags flags, long offset, long length, CancellationToken cancellationToken)
     {
-        var longest = LongestPiece;
+        var longest = _export.ExtendedHeaders ? LongestExtendedPiece : LongestPiece;
         while (length > 0)
         {
             var piece = Math.Min(length, longest);
             try
             {
-                await SubmitAsync(new(command, flags, offset, (uint)piece), cancellationToken).ConfigureAwait(false);
+                await SubmitAsync(new(command, flags, offset, piece), cancellationToken).ConfigureAwait(false);
             }
             catch (NbdException exception)
                 when (piece > MaximumPayload && exception.Error is NbdError.EOVERFLOW or NbdError.EINVAL)

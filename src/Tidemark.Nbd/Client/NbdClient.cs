@@ -1,4 +1,3 @@
-using Tidemark.Blocks.Extents;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Nbd.Protocol;
 
@@ -24,6 +23,9 @@ public sealed partial class NbdClient : IAsyncDisposable
     /// <summary>Zeroing and trimming go in pieces of this length.</summary>
     private const long LongestPiece = 1L << 30;
 
+    /// <summary>The same where headers are extended.</summary>
+    private const long LongestExtendedPiece = 1L << 40;
+
     /// <summary>Room for several headers, so that one system call brings many replies.</summary>
     private const int ReadAhead = 4096;
 
@@ -31,6 +33,7 @@ public sealed partial class NbdClient : IAsyncDisposable
     private readonly NbdTransport _transport;
     private readonly ReceiveBuffer _receiver;
     private readonly NegotiatedExport _export;
+    private long _length;
     private readonly PendingRequest[] _places;
     private readonly SemaphoreSlim _free;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -53,6 +56,7 @@ public sealed partial class NbdClient : IAsyncDisposable
         _transport = transport;
         _receiver = receiver;
         _export = export;
+        _length = export.Length;
         _options = options;
         _places = new PendingRequest[options.MaximumRequests];
         _freePlaces = new int[options.MaximumRequests];
@@ -67,8 +71,8 @@ public sealed partial class NbdClient : IAsyncDisposable
         MetaContexts = [.. export.Contexts.Keys];
     }
 
-    /// <summary>The size of the export in bytes, as it was when we connected.</summary>
-    public long Length => _export.Length;
+    /// <summary>The size of the export in bytes, as it was when we connected or resized it.</summary>
+    public long Length => Interlocked.Read(ref _length);
 
     /// <summary>What the server says of the export.</summary>
     public NbdTransmissionFlags Flags => _export.Flags;
@@ -84,6 +88,9 @@ public sealed partial class NbdClient : IAsyncDisposable
 
     /// <summary>Whether replies are structured: precise errors, holes, metadata contexts.</summary>
     public bool HasStructuredReplies => _export.StructuredReplies;
+
+    /// <summary>Whether headers are extended: requests of any length.</summary>
+    public bool HasExtendedHeaders => _export.ExtendedHeaders;
 
     /// <summary>The contexts that were negotiated.</summary>
     public IReadOnlyList<string> MetaContexts { get; }
@@ -116,7 +123,7 @@ public sealed partial class NbdClient : IAsyncDisposable
         CheckRange(offset, target.Length);
         return target.Length <= MaximumPayload
             ? SubmitAsync(new(
-                NbdCommand.Read, CommandFlags.None, offset, (uint)target.Length) { Target = target }, cancellationToken)
+                NbdCommand.Read, CommandFlags.None, offset, target.Length) { Target = target }, cancellationToken)
             : ReadPiecesAsync(offset, target, cancellationToken);
     }
 
@@ -134,7 +141,7 @@ public sealed partial class NbdClient : IAsyncDisposable
         var flags = UnitAccessFlag(forceUnitAccess, out var flushAfter);
         return source.Length <= MaximumPayload && !flushAfter
             ? SubmitAsync(
-                new(NbdCommand.Write, flags, offset, (uint)source.Length) { Payload = source }, cancellationToken)
+                new(NbdCommand.Write, flags, offset, source.Length) { Payload = source }, cancellationToken)
             : WritePiecesAsync(offset, source, flags, flushAfter, cancellationToken);
     }
 
@@ -194,53 +201,31 @@ public sealed partial class NbdClient : IAsyncDisposable
             ? SubmitAsync(new(NbdCommand.Flush, CommandFlags.None, 0, 0), cancellationToken)
             : default;
 
-    /// <summary>
-    /// Appends what a metadata context says of a range; the whole range is described. <c>base:allocation</c> gives
-    /// <see cref="ExtentFlags.Hole"/> and <see cref="ExtentFlags.Zero"/>, a <c>qemu:dirty-bitmap:</c> context gives
-    /// <see cref="ExtentFlags.Dirty"/>.
-    /// </summary>
-    /// <exception cref="NbdException">The context was not negotiated, or as <see cref="ReadAsync"/>.</exception>
-    public async ValueTask GetExtentsAsync(
-        string contextName, long offset, long length, ExtentList extents, CancellationToken cancellationToken = default)
+    /// <summary>Tells the server that a range will be read soon; does nothing where it does not understand
+    /// it.</summary>
+    /// <exception cref="NbdException">As <see cref="ReadAsync"/>.</exception>
+    public ValueTask CacheAsync(long offset, long length, CancellationToken cancellationToken = default)
     {
         CheckRange(offset, length);
-        if (!_export.Contexts.TryGetValue(contextName, out var id))
+        return (Flags & NbdTransmissionFlags.SendCache) != 0
+            ? SubmitPiecesAsync(NbdCommand.Cache, CommandFlags.None, offset, length, cancellationToken)
+            : default;
+    }
+
+    /// <summary>Changes the export's size (the RESIZE extension). No request may be under way behind the smaller of the
+    /// two sizes.</summary>
+    /// <exception cref="NbdException">Not supported by the server, or as <see cref="ReadAsync"/>.</exception>
+    public async ValueTask ResizeAsync(long length, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        if ((Flags & NbdTransmissionFlags.SendResize) == 0)
         {
-            throw new NbdException(
-                BlockErrorKind.NotFound,
-                $"the NBD server does not offer the metadata context '{contextName}' for this export");
+            throw new NbdException(BlockErrorKind.NotSupported, "the NBD server does not resize this export");
         }
 
-        var dirty = contextName.StartsWith(MetaContextNames.DirtyBitmapPrefix, StringComparison.Ordinal);
-        if (!dirty && contextName != MetaContextNames.BaseAllocation)
-        {
-            throw new NbdException(
-                BlockErrorKind.NotSupported, $"the meaning of the metadata context '{contextName}' is not known here");
-        }
-
-        var end = offset + length;
-        var scratch = new ExtentList();
-        while (offset < end)
-        {
-            // The server may describe less than was asked, never nothing: each round makes progress.
-            scratch.Clear();
-            var wanted = (uint)Math.Min(end - offset, uint.MaxValue - (uint)MinimumBlockSize + 1);
-            wanted -= wanted % (uint)MinimumBlockSize;
-            await SubmitAsync(
-                new(NbdCommand.BlockStatus, CommandFlags.None, offset, wanted)
-                {
-                    Extents = scratch,
-                    ContextId = id,
-                    WantsDirty = dirty,
-                },
-                cancellationToken).ConfigureAwait(false);
-            foreach (var extent in scratch)
-            {
-                extents.Append(extent);
-            }
-
-            offset = scratch.End;
-        }
+        await SubmitAsync(new(NbdCommand.Resize, CommandFlags.None, length, 0), cancellationToken)
+            .ConfigureAwait(false);
+        Interlocked.Exchange(ref _length, length);
     }
 
     /// <summary>

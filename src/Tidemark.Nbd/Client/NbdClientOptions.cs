@@ -6,9 +6,17 @@ public sealed record NbdClientOptions
     /// <summary>The export; empty for the server's default one.</summary>
     public string ExportName { get; init; } = "";
 
-    /// <summary>The metadata contexts wanted, by their full names. Those that the server does not have are left out:
-    /// see <see cref="NbdClient.MetaContexts"/>.</summary>
+    /// <summary>The metadata contexts wanted, by their full names; one that ends in a colon (<c>qemu:</c>) stands for
+    /// all that the server lists under it. Those that the server does not have are left out: see
+    /// <see cref="NbdClient.MetaContexts"/>.</summary>
     public IReadOnlyList<string> MetaContexts { get; init; } = [];
+
+    /// <summary>Whether structured replies are asked for: precise errors, holes, metadata contexts. The default is
+    /// yes.</summary>
+    public bool UseStructuredReplies { get; init; } = true;
+
+    /// <summary>Whether extended headers are asked for: requests of any length. The default is yes.</summary>
+    public bool UseExtendedHeaders { get; init; } = true;
 
     /// <summary>How many requests may be under way at once; further callers wait.</summary>
     public int MaximumRequests { get; init; } = 64;

@@ -11,6 +11,8 @@ internal sealed record NegotiatedExport
 
     internal bool StructuredReplies { get; init; }
 
+    internal bool ExtendedHeaders { get; init; }
+
     internal string Description { get; init; } = "";
 
     internal int MinimumBlockSize { get; init; } = 1;

@@ -1,5 +1,4 @@
 using System.Threading.Tasks.Sources;
-using Tidemark.Blocks.Extents;
 using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Nbd.Client;
@@ -41,13 +40,10 @@ internal sealed class PendingRequest : IValueTaskSource, IThreadPoolWorkItem
     internal Memory<byte> Target { get; set; }
 
     /// <summary>Where block status goes; lent by the caller.</summary>
-    internal ExtentList? Extents { get; set; }
+    internal List<NbdExtent>? Extents { get; set; }
 
     /// <summary>The context whose extents are wanted.</summary>
     internal uint ContextId { get; set; }
-
-    /// <summary>Whether a dirty bitmap's states are to be translated, rather than allocation's.</summary>
-    internal bool WantsDirty { get; set; }
 
     /// <summary>Whether the wanted context's chunk has come. The receive loop's.</summary>
     internal bool HasStatus { get; set; }
@@ -62,7 +58,10 @@ internal sealed class PendingRequest : IValueTaskSource, IThreadPoolWorkItem
     internal long CancelledAt { get; set; }
 
     /// <summary>The offset after the last byte.</summary>
-    internal long End => (long)Header.Offset + Header.Length;
+    internal long End => (long)Header.Offset + Length;
+
+    /// <summary>The length of the range that is asked for.</summary>
+    internal long Length { get; set; }
 
     /// <summary>The task for the caller; awaited once.</summary>
     internal ValueTask Task => new(this, _core.Version);

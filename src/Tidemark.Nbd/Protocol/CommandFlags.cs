@@ -10,4 +10,7 @@ internal enum CommandFlags : ushort
     DontFragment = 1 << 2,
     RequestOne = 1 << 3,
     FastZero = 1 << 4,
+
+    /// <summary>Extended headers only: the header's length is that of a payload which follows.</summary>
+    PayloadLength = 1 << 5,
 }

@@ -7,6 +7,10 @@ public static class MetaContextNames
     /// <summary>Holes and zeroes.</summary>
     public const string BaseAllocation = "base:allocation";
 
+    /// <summary>Which image of a backing chain holds the bytes: 0 none, 1 the image itself, 2 its backing file, and so
+    /// on.</summary>
+    public const string AllocationDepth = "qemu:allocation-depth";
+
     /// <summary>What the names of QEMU's dirty bitmaps begin with; the bitmap's name follows.</summary>
     public const string DirtyBitmapPrefix = "qemu:dirty-bitmap:";
 

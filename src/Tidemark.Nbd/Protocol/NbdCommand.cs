@@ -11,4 +11,5 @@ internal enum NbdCommand : ushort
     Cache = 5,
     WriteZeroes = 6,
     BlockStatus = 7,
+    Resize = 8,
 }

@@ -17,11 +17,16 @@ public sealed class NbdException : BlockException
     /// <summary>Creates the error that a server reported for one request; the connection lives on.</summary>
     /// <param name="error">The server's code.</param>
     /// <param name="message">What was asked, and the server's words.</param>
-    public NbdException(NbdError error, string message)
-        : base(NbdErrors.ToKind(error), message) => Error = error;
+    /// <param name="errorOffset">Where in the export it failed, if the server said so.</param>
+    public NbdException(NbdError error, string message, long? errorOffset = null)
+        : base(NbdErrors.ToKind(error), message) => (Error, ErrorOffset) = (error, errorOffset);
 
     /// <summary>The code that the server reported; none when the connection itself failed.</summary>
     public NbdError Error { get; }
+
+    /// <summary>Where in the export the request failed: what lies before was done. Null when the server did not
+    /// say.</summary>
+    public long? ErrorOffset { get; }
 
     /// <summary>The peer sent what the protocol does not allow.</summary>
     internal static NbdException Protocol(string message) =>

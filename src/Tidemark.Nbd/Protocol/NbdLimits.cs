@@ -39,6 +39,10 @@ internal static class NbdLimits
     /// <summary>The longest error chunk: two strings' worth, so that fields of later versions fit.</summary>
     internal const int MaximumErrorChunkLength = 2 * MaximumStringLength;
 
+    /// <summary>The longest payload of a request that is no write: 8 bytes and the numbers of the contexts
+    /// wanted.</summary>
+    internal const int MaximumFilterPayload = 8 + (4 * 4096);
+
     /// <summary>The port that IANA reserves for NBD.</summary>
     internal const int DefaultPort = 10809;
 }

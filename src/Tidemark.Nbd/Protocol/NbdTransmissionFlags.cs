@@ -34,9 +34,15 @@ public enum NbdTransmissionFlags
     /// <summary>A flush on one connection covers what other connections completed.</summary>
     CanMultiConnection = 1 << 8,
 
+    /// <summary>RESIZE is understood: the export can grow.</summary>
+    SendResize = 1 << 9,
+
     /// <summary>CACHE is understood.</summary>
     SendCache = 1 << 10,
 
     /// <summary>WRITE_ZEROES may be asked to fail rather than be slow.</summary>
     SendFastZero = 1 << 11,
+
+    /// <summary>BLOCK_STATUS may name the contexts that are wanted (extended headers only).</summary>
+    BlockStatusPayload = 1 << 12,
 }

@@ -16,5 +16,6 @@ internal enum OptionReplyType : uint
     ErrorShutdown = ErrorBit + 7,
     ErrorBlockSizeRequired = ErrorBit + 8,
     ErrorTooBig = ErrorBit + 9,
+    ErrorExtendedHeadersRequired = ErrorBit + 10,
     ErrorBit = 1u << 31,
 }

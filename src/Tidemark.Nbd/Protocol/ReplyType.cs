@@ -7,6 +7,7 @@ internal enum ReplyType : ushort
     OffsetData = 1,
     OffsetHole = 2,
     BlockStatus = 5,
+    ExtendedBlockStatus = 6,
     ErrorBit = 1 << 15,
     Error = ErrorBit + 1,
     ErrorOffset = ErrorBit + 2,

@@ -39,12 +39,22 @@ public sealed class NbdExport
         Name = name;
         Backend = backend;
         Options = options;
-        List<ExportContext> contexts = [new(1, MetaContextNames.BaseAllocation, null)];
+        CheckAlignment(name, backend);
+        List<ExportContext> contexts =
+            [new(1, MetaContextNames.BaseAllocation, ExportContextKind.Allocation)];
+        if (options.AllocationDepth)
+        {
+            contexts.Add(new(2, MetaContextNames.AllocationDepth, ExportContextKind.AllocationDepth));
+        }
+
         foreach (var bitmap in options.Bitmaps)
         {
             CheckBitmap(name, bitmap, backend, options.Writable);
             contexts.Add(new(
-                (uint)contexts.Count + 1, MetaContextNames.ForDirtyBitmap(bitmap.Name!), bitmap));
+                (uint)contexts.Count + 1,
+                MetaContextNames.ForDirtyBitmap(bitmap.Name!),
+                ExportContextKind.DirtyBitmap,
+                bitmap));
         }
 
         Contexts = contexts;
@@ -94,8 +104,10 @@ public sealed class NbdExport
     {
         get
         {
+            // A power of two, at least 512 and the minimum, and no more than the longest payload.
             var wanted = Math.Clamp(Backend.Node.Limits.PreferredSize, 512, MaximumPayload);
-            return Math.Max(MinimumBlockSize, (int)BitOperations.RoundUpToPowerOf2((uint)wanted));
+            var rounded = BitOperations.RoundUpToPowerOf2((uint)wanted);
+            return Math.Max(MinimumBlockSize, (int)(rounded > MaximumPayload ? rounded / 2 : rounded));
         }
     }
 
@@ -104,7 +116,8 @@ public sealed class NbdExport
 
     /// <summary>What is said of the export to a client.</summary>
     /// <param name="structured">Whether the client negotiated structured replies.</param>
-    internal NbdTransmissionFlags Flags(bool structured)
+    /// <param name="mayFilterContexts">Whether it negotiated extended headers, and contexts of this export.</param>
+    internal NbdTransmissionFlags Flags(bool structured, bool mayFilterContexts = false)
     {
         // All connections share one node, whose flush covers every completed write: multiple connections are safe.
         var flags = NbdTransmissionFlags.HasFlags | NbdTransmissionFlags.SendFlush | NbdTransmissionFlags.SendFua
@@ -112,8 +125,15 @@ public sealed class NbdExport
         flags |= Options.Writable
             ? NbdTransmissionFlags.SendTrim | NbdTransmissionFlags.SendWriteZeroes | NbdTransmissionFlags.SendFastZero
             : NbdTransmissionFlags.ReadOnly;
+        flags |= Options is { Grow: not null, Writable: true }
+            ? NbdTransmissionFlags.SendResize : NbdTransmissionFlags.None;
+        flags |= mayFilterContexts ? NbdTransmissionFlags.BlockStatusPayload : NbdTransmissionFlags.None;
         return structured ? flags | NbdTransmissionFlags.SendDontFragment : flags;
     }
+
+    /// <summary>Grows the disk at a client's wish; only where the options have a way.</summary>
+    internal ValueTask GrowAsync(long length) =>
+        length == Backend.Length ? default : Options.Grow!(length, CancellationToken.None);
 
     /// <summary>Takes the bitmaps: they are busy from here on.</summary>
     internal void Open()
@@ -204,6 +224,19 @@ public sealed class NbdExport
         }
 
         _held.Clear();
+    }
+
+    // What the document allows a server to ask for ("Size constraints").
+    private static void CheckAlignment(string name, BlockBackend backend)
+    {
+        var alignment = backend.Node.Limits.RequestAlignment;
+        if (!BitOperations.IsPow2(alignment) || alignment > NbdLimits.MaximumMinimumBlockSize)
+        {
+            throw new NbdException(
+                BlockErrorKind.NotSupported,
+                $"export '{name}' cannot be offered: node '{backend.Node.Name}' needs requests in multiples "
+                + $"of {alignment}, NBD allows powers of two up to {NbdLimits.MaximumMinimumBlockSize}");
+        }
     }
 
     private static void CheckString(string what, string text)

@@ -16,4 +16,15 @@ public sealed record NbdExportOptions
     /// removes it. It may be one of any node, as long as its length is the export's.
     /// </summary>
     public IReadOnlyList<DirtyBitmap> Bitmaps { get; init; } = [];
+
+    /// <summary>Whether clients may ask which image of the backing chain holds the bytes, as
+    /// <c>qemu:allocation-depth</c>. The default is no.</summary>
+    public bool AllocationDepth { get; init; }
+
+    /// <summary>
+    /// How the disk grows when a client asks (the RESIZE extension): given the new length in bytes, more than the
+    /// present one. It does so within a drained section of the disk's graph, or fails with a
+    /// <see cref="Blocks.Nodes.BlockException"/>. Null, the default, refuses; an export never shrinks.
+    /// </summary>
+    public Func<long, CancellationToken, ValueTask>? Grow { get; init; }
 }

@@ -11,6 +11,7 @@ internal sealed class NbdListener : IDisposable
     private const int Backlog = 512;
 
     private readonly Socket _socket;
+    private bool _ownsFile = true;
     private bool _disposed;
 
     private NbdListener(Socket socket, NbdEndPoint endPoint)
@@ -42,6 +43,30 @@ internal sealed class NbdListener : IDisposable
         }
     }
 
+    /// <summary>Listens on a socket that was opened by somebody else, who also removes its file.</summary>
+    internal static NbdListener ForDescriptor(int descriptor)
+    {
+        var socket = SocketActivation.Take(descriptor);
+        try
+        {
+            var endPoint = socket.LocalEndPoint switch
+            {
+                IPEndPoint address => NbdEndPoint.ForTcp(address.Address.ToString(), address.Port),
+                UnixDomainSocketEndPoint address when address.ToString() is { Length: > 0 } path =>
+                    NbdEndPoint.ForUnix(path),
+                var other => throw new NbdException(
+                    BlockErrorKind.NotSupported,
+                    $"descriptor {descriptor} listens on '{other}', which is neither TCP nor a unix socket's path"),
+            };
+            return new NbdListener(socket, endPoint) { _ownsFile = false };
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Waits for a client.</summary>
     internal async ValueTask<NbdTransport> AcceptAsync(CancellationToken cancellationToken)
     {
@@ -67,7 +92,7 @@ internal sealed class NbdListener : IDisposable
 
         _disposed = true;
         _socket.Dispose();
-        if (EndPoint.SocketPath is { } path)
+        if (_ownsFile && EndPoint.SocketPath is { } path)
         {
             try
             {

@@ -20,6 +20,7 @@ public sealed class NbdServer : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _places;
+    private readonly TaskCompletionSource _stoppedSource = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     // Guarded by _gate.
     private readonly Dictionary<string, NbdExport> _exports = new(StringComparer.Ordinal);
@@ -28,6 +29,7 @@ public sealed class NbdServer : IAsyncDisposable
     private readonly List<NbdListener> _listeners = [];
     private readonly HashSet<NbdExport> _closing = [];
     private Task? _stopped;
+    private bool _served;
 
     private volatile bool _stopping;
 
@@ -69,6 +71,10 @@ public sealed class NbdServer : IAsyncDisposable
         }
     }
 
+    /// <summary>Ends when the server has stopped, however that began: <see cref="StopAsync"/> or
+    /// <see cref="NbdServerOptions.StopAfterLastClient"/>.</summary>
+    public Task Stopped => _stoppedSource.Task;
+
     /// <summary>How many clients are connected at this moment, those in the handshake included.</summary>
     public int ConnectionCount
     {
@@ -94,7 +100,11 @@ public sealed class NbdServer : IAsyncDisposable
     public async ValueTask<NbdEndPoint> ListenAsync(NbdEndPoint endPoint, CancellationToken cancellationToken = default)
     {
         ThrowIfStopping();
-        var listener = await NbdListener.OpenAsync(endPoint, cancellationToken).ConfigureAwait(false);
+        return Listen(await NbdListener.OpenAsync(endPoint, cancellationToken).ConfigureAwait(false));
+    }
+
+    private NbdEndPoint Listen(NbdListener listener)
+    {
         lock (_gate)
         {
             if (!_stopping)
@@ -106,7 +116,34 @@ public sealed class NbdServer : IAsyncDisposable
         }
 
         listener.Dispose();
-        throw Stopped();
+        throw HasStopped();
+    }
+
+    /// <summary>
+    /// Begins to listen on the sockets that this process was started with (<see cref="SocketActivation"/>). Their files
+    /// are not removed when the server stops. To be called once, before anything that might open descriptors.
+    /// </summary>
+    /// <returns>Where clients can connect.</returns>
+    /// <exception cref="NbdException">There are none, or one of them does not listen; or the server has
+    /// stopped.</exception>
+    public IReadOnlyList<NbdEndPoint> ListenActivated()
+    {
+        ThrowIfStopping();
+        var count = SocketActivation.Count;
+        if (count == 0)
+        {
+            throw new NbdException(
+                BlockErrorKind.Invalid, "this process was not started with sockets to listen on (LISTEN_FDS)");
+        }
+
+        List<NbdEndPoint> endPoints = [];
+        for (var index = 0; index < count; index++)
+        {
+            endPoints.Add(Listen(NbdListener.ForDescriptor(SocketActivation.FirstDescriptor + index)));
+        }
+
+        SocketActivation.Forget();
+        return endPoints;
     }
 
     /// <summary>Offers an export. Its backend belongs to the export from here on.</summary>
@@ -201,15 +238,22 @@ public sealed class NbdServer : IAsyncDisposable
     /// <summary>A connection has ended.</summary>
     internal void Leave(ServerConnection connection)
     {
-        bool wasHere;
+        bool wasLast;
         lock (_gate)
         {
-            wasHere = _connections.Remove(connection);
+            if (_connections.Remove(connection) && connection.HoldsPlace)
+            {
+                // Within the lock: a server that stops sees the connection either here or quite gone.
+                _places.Release();
+            }
+
+            _served |= connection.HasEntered;
+            wasLast = _served && _connections.Count == 0;
         }
 
-        if (wasHere && connection.HoldsPlace)
+        if (wasLast && Options.StopAfterLastClient)
         {
-            _places.Release();
+            _ = StopAsync();
         }
     }
 
@@ -298,6 +342,20 @@ public sealed class NbdServer : IAsyncDisposable
 
     private async Task RunStopAsync()
     {
+        try
+        {
+            await StopPartsAsync().ConfigureAwait(false);
+            _stoppedSource.TrySetResult();
+        }
+        catch (Exception exception)
+        {
+            _stoppedSource.TrySetException(exception);
+            throw;
+        }
+    }
+
+    private async Task StopPartsAsync()
+    {
         _stopping = true;
         await Task.Yield();
         await _stop.CancelAsync().ConfigureAwait(false);
@@ -358,9 +416,9 @@ public sealed class NbdServer : IAsyncDisposable
     {
         if (_stopping)
         {
-            throw Stopped();
+            throw HasStopped();
         }
     }
 
-    private static NbdException Stopped() => new(BlockErrorKind.Invalid, "the NBD server has stopped");
+    private static NbdException HasStopped() => new(BlockErrorKind.Invalid, "the NBD server has stopped");
 }

@@ -6,6 +6,10 @@ public sealed record NbdServerOptions
     /// <summary>How many clients are served at once; further ones wait in the kernel's queue.</summary>
     public int MaximumConnections { get; init; } = 1024;
 
+    /// <summary>Whether the server stops by itself when a client that had entered an export leaves and none is left, as
+    /// qemu-nbd does without <c>--persistent</c>. The default is no. See <see cref="NbdServer.Stopped"/>.</summary>
+    public bool StopAfterLastClient { get; init; }
+
     /// <summary>How many requests of one connection are worked on at once: its threads at most.</summary>
     public int WorkersPerConnection { get; init; } = 16;
 

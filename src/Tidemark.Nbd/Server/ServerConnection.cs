@@ -38,6 +38,9 @@ internal sealed class ServerConnection
     /// <summary>Whether the connection holds one of the places that the server limits.</summary>
     internal bool HoldsPlace { get; init; }
 
+    /// <summary>Whether the client has entered an export.</summary>
+    internal bool HasEntered => _export is not null;
+
     /// <summary>Begins to serve.</summary>
     internal void Start() =>
         new Thread(Run, ThreadStackSize) { IsBackground = true, Name = "nbd server" }.Start();
@@ -132,8 +135,7 @@ internal sealed class ServerConnection
         }
 
         var transmission = new Transmission(
-            this, _transport, _receiver, handshake.Export!, handshake.StructuredReplies, handshake.SelectedContexts,
-            _server.Options);
+            this, _transport, _receiver, handshake, _server.Options);
         lock (_gate)
         {
             _transmission = transmission;

@@ -40,6 +40,9 @@ internal sealed class ServerHandshake
     /// <summary>Whether structured replies were negotiated.</summary>
     internal bool StructuredReplies { get; set; }
 
+    /// <summary>Whether extended headers were negotiated; structured replies come with them.</summary>
+    internal bool ExtendedHeaders { get; set; }
+
     /// <summary>The export that was chosen; null until then.</summary>
     internal NbdExport? Export { get; private set; }
 
@@ -79,6 +82,11 @@ internal sealed class ServerHandshake
 
         return false;
     }
+
+    /// <summary>What is said of an export to this client.</summary>
+    internal NbdTransmissionFlags FlagsOf(NbdExport export) => export.Flags(
+        StructuredReplies,
+        mayFilterContexts: ExtendedHeaders && ReferenceEquals(_selectedFor, export) && _selected.Count > 0);
 
     /// <summary>Remembers which contexts were selected, for which export.</summary>
     internal void Select(NbdExport? export, IReadOnlyList<ExportContext> contexts)
@@ -169,7 +177,7 @@ internal sealed class ServerHandshake
             NbdOption.StructuredReply => StructuredReplyOption.Handle(this, data),
             NbdOption.ListMetaContext => ListMetaContextOption.Handle(this, data),
             NbdOption.SetMetaContext => SetMetaContextOption.Handle(this, data),
-            NbdOption.ExtendedHeaders => ExtendedHeadersOption.Handle(this),
+            NbdOption.ExtendedHeaders => ExtendedHeadersOption.Handle(this, data),
             _ => Refuse(header.Option, OptionReplyType.ErrorUnsupported, $"option {(uint)header.Option} is not known"),
         };
     }

@@ -63,17 +63,17 @@ internal sealed class Transmission
         ServerConnection connection,
         NbdTransport transport,
         ReceiveBuffer receiver,
-        NbdExport export,
-        bool structuredReplies,
-        IReadOnlyList<ExportContext> contexts,
+        ServerHandshake handshake,
         NbdServerOptions options)
     {
         _connection = connection;
         _transport = transport;
         Receiver = receiver;
-        Export = export;
-        StructuredReplies = structuredReplies;
-        Contexts = contexts;
+        Export = handshake.Export!;
+        StructuredReplies = handshake.StructuredReplies;
+        ExtendedHeaders = handshake.ExtendedHeaders;
+        Contexts = handshake.SelectedContexts;
+        RequestSize = RequestHeader.SizeOf(ExtendedHeaders);
         _time = options.TimeProvider;
         _slowTicks = (long)(s_slow.TotalSeconds * _time.TimestampFrequency);
         _sharingTicks = (long)(s_sharing.TotalSeconds * _time.TimestampFrequency);
@@ -84,6 +84,11 @@ internal sealed class Transmission
     internal NbdExport Export { get; }
 
     internal bool StructuredReplies { get; }
+
+    internal bool ExtendedHeaders { get; }
+
+    /// <summary>The size of a request's header.</summary>
+    internal int RequestSize { get; }
 
     internal IReadOnlyList<ExportContext> Contexts { get; }
 
@@ -102,10 +107,9 @@ internal sealed class Transmission
         get
         {
             var waiting = Receiver.Waiting;
-            return waiting.Length >= RequestHeader.Size
-                && (!RequestHeader.TryRead(waiting, out var header)
-                    || header.Command != NbdCommand.Write
-                    || waiting.Length - RequestHeader.Size >= header.Length);
+            return waiting.Length >= RequestSize
+                && (!RequestHeader.TryRead(waiting, ExtendedHeaders, out var header)
+                    || (ulong)(waiting.Length - RequestSize) >= header.PayloadLength(ExtendedHeaders));
         }
     }
 

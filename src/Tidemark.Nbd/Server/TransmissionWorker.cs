@@ -45,13 +45,20 @@ internal sealed class TransmissionWorker
 
     internal bool StructuredReplies => _transmission.StructuredReplies;
 
+    internal bool ExtendedHeaders => _transmission.ExtendedHeaders;
+
+    internal int ChunkHeaderSize => ChunkHeader.SizeOf(_transmission.ExtendedHeaders);
+
     internal IReadOnlyList<ExportContext> Contexts => _transmission.Contexts;
 
-    /// <summary>The payload of the write that is being served.</summary>
+    /// <summary>The payload of the request that is being served.</summary>
     internal ReadOnlyMemory<byte> Payload { get; private set; }
 
     /// <summary>A list for block status, kept for the next time.</summary>
     internal ExtentList Extents { get; } = new();
+
+    /// <summary>What a block status chunk will say, kept for the next time.</summary>
+    internal List<StatusRun> StatusRuns { get; } = [];
 
     /// <summary>The thread.</summary>
     internal void Run()
@@ -108,9 +115,29 @@ internal sealed class TransmissionWorker
     /// <summary>Answers success without payload.</summary>
     internal void ReplySuccess(in RequestHeader request)
     {
+        if (ExtendedHeaders)
+        {
+            ReplySuccessInChunk(request);
+            return;
+        }
+
         new SimpleReplyHeader(NbdError.None, request.Cookie).Write(BuildReply(SimpleReplyHeader.Size).Span);
         FinishReply(SimpleReplyHeader.Size);
     }
+
+    /// <summary>Answers success without payload, in a chunk.</summary>
+    internal void ReplySuccessInChunk(in RequestHeader request)
+    {
+        var reply = BuildReply(ChunkHeaderSize);
+        WriteChunkHeader(reply.Span, request, ReplyType.None, 0, ReplyFlags.Done);
+        FinishReply(reply.Length);
+    }
+
+    /// <summary>Writes the header of a chunk, compact or extended.</summary>
+    internal void WriteChunkHeader(
+        Span<byte> target, in RequestHeader request, ReplyType type, int payloadLength, ReplyFlags flags) =>
+        new ChunkHeader(flags, type, request.Cookie, (ulong)payloadLength, request.Offset)
+            .Write(target, ExtendedHeaders);
 
     /// <summary>Answers an error, with words where the client negotiated them.</summary>
     internal void ReplyError(in RequestHeader request, NbdError error, string message)
@@ -122,14 +149,35 @@ internal sealed class TransmissionWorker
             return;
         }
 
-        const int fixedLength = ChunkHeader.Size + 6;
-        var reply = BuildReply(fixedLength + MaximumMessageLength).Span;
+        ReplyErrorChunk(request, ReplyType.Error, error, message, offset: 0);
+    }
+
+    /// <summary>Answers an error at an offset of the export, in a chunk.</summary>
+    internal void ReplyErrorAt(in RequestHeader request, NbdError error, string message, ulong offset) =>
+        ReplyErrorChunk(request, ReplyType.ErrorOffset, error, message, offset);
+
+    private void ReplyErrorChunk(
+        in RequestHeader request, ReplyType type, NbdError error, string message, ulong offset)
+    {
+        const int errorFields = 6;
+        const int offsetField = 8;
+        var start = ChunkHeaderSize;
+        var reply = BuildReply(start + errorFields + MaximumMessageLength + offsetField).Span;
         Encoder encoder = Encoding.UTF8.GetEncoder();
-        encoder.Convert(message, reply[fixedLength..], flush: true, out _, out var messageLength, out _);
-        new ChunkHeader(ReplyFlags.Done, ReplyType.Error, request.Cookie, (uint)(6 + messageLength)).Write(reply);
-        BinaryPrimitives.WriteUInt32BigEndian(reply[ChunkHeader.Size..], (uint)error);
-        BinaryPrimitives.WriteUInt16BigEndian(reply[(ChunkHeader.Size + 4)..], (ushort)messageLength);
-        FinishReply(fixedLength + messageLength);
+        encoder.Convert(
+            message, reply.Slice(start + errorFields, MaximumMessageLength), flush: true,
+            out _, out var messageLength, out _);
+        var payloadLength = errorFields + messageLength;
+        if (type == ReplyType.ErrorOffset)
+        {
+            BinaryPrimitives.WriteUInt64BigEndian(reply[(start + payloadLength)..], offset);
+            payloadLength += offsetField;
+        }
+
+        WriteChunkHeader(reply, request, type, payloadLength, ReplyFlags.Done);
+        BinaryPrimitives.WriteUInt32BigEndian(reply[start..], (uint)error);
+        BinaryPrimitives.WriteUInt16BigEndian(reply[(start + 4)..], (ushort)messageLength);
+        FinishReply(start + payloadLength);
     }
 
     /// <summary>Waits for a node's work on this thread. If it is not done yet, the lead is given up first.</summary>
@@ -209,53 +257,59 @@ internal sealed class TransmissionWorker
     {
         request = default;
         var receiver = _transmission.Receiver;
-        if (_transmission.IsStopping && receiver.Waiting.Length < RequestHeader.Size)
+        var size = _transmission.RequestSize;
+        if (_transmission.IsStopping && receiver.Waiting.Length < size)
         {
             return false;
         }
 
-        if (!receiver.TryFill(RequestHeader.Size))
+        if (!receiver.TryFill(size))
         {
             return false;
         }
 
-        if (!RequestHeader.TryRead(receiver.Take(RequestHeader.Size), out request))
+        if (!RequestHeader.TryRead(receiver.Take(size), ExtendedHeaders, out request))
         {
             throw NbdException.Protocol("a request has the wrong magic number");
         }
 
         Payload = default;
-        switch (request.Command)
+        if (request.Command == NbdCommand.Disconnect)
         {
-            case NbdCommand.Disconnect:
-                return false;
-            case NbdCommand.Write:
-                ReceivePayload(request);
-                break;
-            case NbdCommand.Read when request.Length <= NbdLimits.MaximumPayload:
-                Reserve(request.Length);
-                break;
+            return false;
+        }
+
+        if (request.PayloadLength(ExtendedHeaders) is > 0 and var payloadLength)
+        {
+            ReceivePayload(request.Command, payloadLength);
+        }
+        else if (request.Command == NbdCommand.Read && request.Length <= NbdLimits.MaximumPayload)
+        {
+            Reserve((long)request.Length);
         }
 
         return true;
     }
 
-    private void ReceivePayload(in RequestHeader request)
+    private void ReceivePayload(NbdCommand command, ulong payloadLength)
     {
         // A longer payload cannot be skipped in reasonable time; the document lets us take it for an attack.
-        if (request.Length > NbdLimits.MaximumPayload)
+        if (payloadLength > NbdLimits.MaximumPayload)
         {
             throw NbdException.Protocol(
-                $"a write of {request.Length} bytes is over the limit of {NbdLimits.MaximumPayload}");
+                $"a payload of {payloadLength} bytes is over the limit of {NbdLimits.MaximumPayload}");
         }
 
-        if (!Export.Options.Writable)
+        var length = (int)payloadLength;
+        var isWanted = command == NbdCommand.Write
+            ? Export.Options.Writable
+            : command == NbdCommand.BlockStatus && length <= NbdLimits.MaximumFilterPayload;
+        if (!isWanted)
         {
-            _transmission.Receiver.Skip(request.Length);
+            _transmission.Receiver.Skip(length);
             return;
         }
 
-        var length = (int)request.Length;
         Reserve(length);
         if (_payload.Length < length)
         {
@@ -296,6 +350,9 @@ internal sealed class TransmissionWorker
                     break;
                 case NbdCommand.BlockStatus:
                     BlockStatusCommand.Serve(this, request);
+                    break;
+                case NbdCommand.Resize:
+                    ResizeCommand.Serve(this, request);
                     break;
                 default:
                     CacheCommand.Serve(this, request);

@@ -24,7 +24,7 @@ internal static class WriteZeroesCommand
             flags |= WriteFlags.NoFallback;
         }
 
-        worker.Wait(worker.Export.Backend.WriteZeroesAsync((long)request.Offset, request.Length, flags));
+        worker.Wait(worker.Export.Backend.WriteZeroesAsync((long)request.Offset, (long)request.Length, flags));
         worker.ReplySuccess(request);
     }
 }

@@ -10,7 +10,9 @@ internal static class ExportNameOption
     internal static HandshakeStep Handle(ServerHandshake handshake, ReadOnlySpan<byte> data)
     {
         // A client that comes this way was told no block sizes; it may only have an export that takes any request.
-        if (!OptionReader.TryDecode(data, out var name)
+        // Nor may one that has negotiated extended headers.
+        if (handshake.ExtendedHeaders
+            || !OptionReader.TryDecode(data, out var name)
             || handshake.Server.FindExport(name) is not { MinimumBlockSize: 1 } export
             || !handshake.TryChoose(export))
         {
@@ -20,7 +22,7 @@ internal static class ExportNameOption
         Span<byte> reply = stackalloc byte[10 + PaddingLength];
         reply.Clear();
         BinaryPrimitives.WriteInt64BigEndian(reply, export.Backend.Length);
-        BinaryPrimitives.WriteUInt16BigEndian(reply[8..], (ushort)export.Flags(handshake.StructuredReplies));
+        BinaryPrimitives.WriteUInt16BigEndian(reply[8..], (ushort)handshake.FlagsOf(export));
         handshake.Send(handshake.NoZeroes ? reply[..10] : reply);
         return HandshakeStep.Transmission;
     }

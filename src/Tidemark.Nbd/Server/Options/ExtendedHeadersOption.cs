@@ -2,9 +2,20 @@ using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Nbd.Server.Options;
 
-/// <summary>NBD_OPT_EXTENDED_HEADERS, an extension that this server does not have yet.</summary>
+/// <summary>NBD_OPT_EXTENDED_HEADERS (the EXTENDED_HEADERS extension): 64-bit lengths; structured replies come with it.
+/// Asked twice it is acknowledged twice: nothing changes.</summary>
 internal static class ExtendedHeadersOption
 {
-    internal static HandshakeStep Handle(ServerHandshake handshake) => handshake.Refuse(
-        NbdOption.ExtendedHeaders, OptionReplyType.ErrorUnsupported, "extended headers are not supported");
+    internal static HandshakeStep Handle(ServerHandshake handshake, ReadOnlySpan<byte> data)
+    {
+        if (!data.IsEmpty)
+        {
+            return handshake.Refuse(
+                NbdOption.ExtendedHeaders, OptionReplyType.ErrorInvalid, "EXTENDED_HEADERS takes no data");
+        }
+
+        handshake.StructuredReplies = true;
+        handshake.ExtendedHeaders = true;
+        return handshake.Acknowledge(NbdOption.ExtendedHeaders);
+    }
 }

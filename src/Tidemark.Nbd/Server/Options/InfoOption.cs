@@ -80,7 +80,7 @@ internal static class InfoOption
         Span<byte> reply = stackalloc byte[12];
         BinaryPrimitives.WriteUInt16BigEndian(reply, (ushort)NbdInfo.Export);
         BinaryPrimitives.WriteInt64BigEndian(reply[2..], export.Backend.Length);
-        BinaryPrimitives.WriteUInt16BigEndian(reply[10..], (ushort)export.Flags(handshake.StructuredReplies));
+        BinaryPrimitives.WriteUInt16BigEndian(reply[10..], (ushort)handshake.FlagsOf(export));
         handshake.Reply(option, OptionReplyType.Info, reply);
     }
 

@@ -13,6 +13,14 @@ internal static class StructuredReplyOption
                 NbdOption.StructuredReply, OptionReplyType.ErrorInvalid, "STRUCTURED_REPLY takes no data");
         }
 
+        if (handshake.ExtendedHeaders)
+        {
+            return handshake.Refuse(
+                NbdOption.StructuredReply,
+                OptionReplyType.ErrorExtendedHeadersRequired,
+                "extended headers were negotiated already");
+        }
+
         handshake.StructuredReplies = true;
         return handshake.Acknowledge(NbdOption.StructuredReply);
     }
