@@ -6,6 +6,10 @@ public enum BackupErrorKind
     /// <summary>The request contradicts itself or names what does not exist.</summary>
     Request,
 
+    /// <summary>The XML of a backup or a checkpoint cannot be used; <see cref="BackupException.Class"/> says of which
+    /// class the error is.</summary>
+    Definition,
+
     /// <summary>The plan was refused: a <c>PlanConflict</c>.</summary>
     Conflict,
 

@@ -13,6 +13,9 @@ public sealed class BackupException : Exception
     /// <summary>The class of the error.</summary>
     public BackupErrorKind Kind { get; }
 
+    /// <summary>libvirt's class of the error, where the error is one that libvirt has too; otherwise null.</summary>
+    public ErrorClass? Class { get; init; }
+
     /// <summary>What also failed while the run was being undone; the error itself is the first one.</summary>
     public IReadOnlyList<string> UndoErrors { get; init; } = [];
 }

@@ -47,6 +47,9 @@ public sealed partial class RunNames
     /// <summary>The bitmap that a run installs for its own reading only.</summary>
     public string TemporaryBitmap => _stem + "-temp";
 
+    /// <summary>The hypervisor's object that holds the certificates of the run's NBD server (pull).</summary>
+    public string TlsObject => _stem + "-tls";
+
     /// <summary>Whether a text is a run's id.</summary>
     public static bool IsRunId(string text) =>
         text.Length == IdLength && text.All(c => c is (>= '0' and <= '9') or (>= 'a' and <= 'f'));

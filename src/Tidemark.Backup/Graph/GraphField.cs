@@ -44,6 +44,11 @@ internal static class GraphField
             : throw new GraphException($"'{name}' of {where} is {value.GetRawText()}, not a size");
     }
 
+    internal static long? OptionalNumber(JsonElement element, string name, string where) =>
+        Optional(element, name, JsonValueKind.Number, where) is { ValueKind: JsonValueKind.Number }
+            ? Number(element, name, where)
+            : null;
+
     internal static bool Flag(JsonElement element, string name, string where, bool absent)
     {
         if (element.ValueKind != JsonValueKind.Object)

@@ -22,6 +22,15 @@ public sealed record GraphNode
     /// drivers.</summary>
     public string? Compat { get; init; }
 
+    /// <summary>Bytes per cluster; null when the format has none.</summary>
+    public long? ClusterSize { get; init; }
+
+    /// <summary>Whether a qcow2 node has subclusters (<c>extended_l2</c>).</summary>
+    public bool HasSubclusters { get; init; }
+
+    /// <summary>The image's internal snapshots, in the hypervisor's order.</summary>
+    public IReadOnlyList<InternalSnapshot> Snapshots { get; init; } = [];
+
     /// <summary>The named bitmaps, in the hypervisor's order.</summary>
     public IReadOnlyList<NodeBitmap> Bitmaps { get; init; } = [];
 

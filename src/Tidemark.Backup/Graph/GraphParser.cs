@@ -65,10 +65,12 @@ public static class GraphParser
         var backing = GraphField.Optional(image, "backing-image", JsonValueKind.Object, inner);
         var specific = GraphField.Optional(image, "format-specific", JsonValueKind.Object, inner);
         string? compat = null;
+        var hasSubclusters = false;
         if (specific.ValueKind == JsonValueKind.Object && GraphField.OptionalText(specific, "type", inner) == "qcow2")
         {
             var data = GraphField.Required(specific, "data", JsonValueKind.Object, inner);
             compat = GraphField.Text(data, "compat", inner);
+            hasSubclusters = GraphField.Flag(data, "extended-l2", inner, absent: false);
         }
 
         return new ParsedNode(
@@ -80,6 +82,9 @@ public static class GraphParser
                 IsReadOnly = GraphField.Flag(element, "ro", where, absent: false),
                 Filename = GraphField.OptionalText(image, "filename", inner) ?? "",
                 Compat = compat,
+                ClusterSize = GraphField.OptionalNumber(image, "cluster-size", inner),
+                HasSubclusters = hasSubclusters,
+                Snapshots = ParseSnapshots(image, inner),
                 Bitmaps = ParseBitmaps(element, where),
             },
             backing.ValueKind == JsonValueKind.Object
@@ -87,6 +92,20 @@ public static class GraphParser
                 : GraphField.OptionalText(element, "backing_file", where),
             backing.ValueKind == JsonValueKind.Object ? GraphField.OptionalText(backing, "format", inner) : null,
             ParseChildren(element, where));
+    }
+
+    private static List<InternalSnapshot> ParseSnapshots(JsonElement image, string where)
+    {
+        List<InternalSnapshot> snapshots = [];
+        var list = GraphField.Optional(image, "snapshots", JsonValueKind.Array, where);
+        foreach (var element in GraphField.Items(list, $"'snapshots' of {where}"))
+        {
+            snapshots.Add(new InternalSnapshot(
+                GraphField.Text(element, "name", $"a snapshot in {where}"),
+                GraphField.OptionalNumber(element, "vm-state-size", $"a snapshot in {where}") ?? 0));
+        }
+
+        return snapshots;
     }
 
     private static List<NodeBitmap> ParseBitmaps(JsonElement node, string where)

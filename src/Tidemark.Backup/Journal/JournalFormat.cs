@@ -153,6 +153,12 @@ internal static class JournalFormat
             case UndoAction.LocalFile file:
                 Write(writer, "file", "path", file.Path);
                 break;
+            case UndoAction.TargetFile file:
+                Write(writer, "target-file", "path", file.Path);
+                break;
+            case UndoAction.ServerObject item:
+                Write(writer, "object", "id", item.Id);
+                break;
             case UndoAction.LocalDirectory directory:
                 Write(writer, "directory", "path", directory.Path);
                 break;
@@ -174,6 +180,8 @@ internal static class JournalFormat
         "temporary-bitmap" => new UndoAction.TemporaryBitmap(Text(action, "node"), Text(action, "name")),
         "checkpoint-bitmap" => new UndoAction.CheckpointBitmap(Text(action, "node"), Text(action, "name")),
         "file" => new UndoAction.LocalFile(Text(action, "path")),
+        "target-file" => new UndoAction.TargetFile(Text(action, "path")),
+        "object" => new UndoAction.ServerObject(Text(action, "id")),
         "directory" => new UndoAction.LocalDirectory(Text(action, "path")),
         var kind => throw new FormatException($"the undo action '{kind}' is not known"),
     };

@@ -1,3 +1,5 @@
+using Tidemark.Backup.Definitions;
+
 namespace Tidemark.Backup.Planning;
 
 /// <summary>Why no plan can be made, and what the user can do. Nothing was touched.</summary>
@@ -11,6 +13,12 @@ public sealed record PlanConflict(string Reason, string Advice) : PlanOutcome
     /// <summary>The node concerned, if it is one.</summary>
     public string? Node { get; init; }
 
+    /// <summary>The bitmap concerned, if it is one.</summary>
+    public string? Bitmap { get; init; }
+
+    /// <summary>libvirt's class of the error, where libvirt has it too.</summary>
+    public ErrorClass? Class { get; init; }
+
     /// <inheritdoc/>
-    public override string ToString() => Disk is null ? $"{Reason}. {Advice}" : $"disk '{Disk}': {Reason}. {Advice}";
+    public override string ToString() => $"{(Class is { } known ? $"{known.ToText()}: " : Disk is null ? "" : $"disk '{Disk}': ")}{Reason}. {Advice}";
 }

@@ -18,6 +18,18 @@ public abstract record PlanStep(string Purpose, IReadOnlyList<UndoAction> Undo)
     public sealed record CheckScratch(string Purpose, IReadOnlyList<string> Directories, long FreeBytes)
         : PlanStep(Purpose, []);
 
+    /// <summary>
+    /// Creates an empty file on this machine that only its owner may read or write. A file that exists is refused, so
+    /// that nothing of anybody is overwritten.
+    /// </summary>
+    /// <param name="Purpose">What it is for.</param>
+    /// <param name="Path">Its full path.</param>
+    /// <param name="LikePath">The image whose owner gets it, where this process may give files away; empty: nobody
+    /// else.</param>
+    /// <param name="Undo">What takes it back.</param>
+    public sealed record CreateFile(string Purpose, string Path, string LikePath, IReadOnlyList<UndoAction> Undo)
+        : PlanStep(Purpose, Undo);
+
     /// <summary>Sends one command.</summary>
     public sealed record Command(string Purpose, QmpCommand Qmp, IReadOnlyList<UndoAction> Undo)
         : PlanStep(Purpose, Undo);

@@ -13,6 +13,7 @@ public static class PlanText
     {
         PlanConflict conflict => $"conflict: {conflict}\n",
         BackupPlan plan => RenderPlan(plan),
+        DomainBackupPlan plan => RenderPlan(plan),
         _ => throw new ArgumentException("neither a plan nor a conflict", nameof(outcome)),
     };
 
@@ -43,16 +44,7 @@ public static class PlanText
             text.Append($"note: {note}\n");
         }
 
-        foreach (var step in plan.Steps)
-        {
-            text.Append($"# {step.Purpose}\n");
-            text.Append(Effect(step)).Append('\n');
-            foreach (var undo in step.Undo.Reverse())
-            {
-                text.Append($"U: {Render(undo)}\n");
-            }
-        }
-
+        RenderSteps(text, plan.Steps);
         foreach (var disk in plan.Disks)
         {
             foreach (var old in disk.Superseded)
@@ -64,6 +56,40 @@ public static class PlanText
         return text.ToString();
     }
 
+    private static string RenderPlan(DomainBackupPlan plan)
+    {
+        var text = new StringBuilder();
+        text.Append($"{plan.Mode.ToText()} {plan.RunId}");
+        text.Append(plan.Checkpoint is { } checkpoint ? $" checkpoint {checkpoint.Name}\n" : "\n");
+        foreach (var disk in plan.Disks)
+        {
+            text.Append($"disk {disk.Name}: node {disk.NodeName}, {disk.Size} bytes, {disk.Mode.ToText()}");
+            text.Append(disk.Since is { } since ? $" since {since}" : "");
+            text.Append(disk.Reason.Length > 0 ? $" ({disk.Reason})" : "").Append('\n');
+        }
+
+        foreach (var note in plan.Notes)
+        {
+            text.Append($"note: {note}\n");
+        }
+
+        RenderSteps(text, plan.Steps);
+        return text.ToString();
+    }
+
+    private static void RenderSteps(StringBuilder text, IReadOnlyList<PlanStep> steps)
+    {
+        foreach (var step in steps)
+        {
+            text.Append($"# {step.Purpose}\n");
+            text.Append(Effect(step)).Append('\n');
+            foreach (var undo in step.Undo.Reverse())
+            {
+                text.Append($"U: {Render(undo)}\n");
+            }
+        }
+    }
+
     private static string Effect(PlanStep step) => step switch
     {
         PlanStep.CheckScratch check =>
@@ -71,6 +97,7 @@ public static class PlanText
         PlanStep.MakeDirectory make => $"C: mkdir {make.Path}",
         PlanStep.Command command => $"C: {Render(command.Qmp)}",
         PlanStep.Job job => $"C: {Render(job.Qmp)}",
+        PlanStep.CreateFile create => $"C: create {create.Path}",
         PlanStep.Unlink unlink => $"C: unlink {unlink.Path}",
         PlanStep.Serve serve => $"C: serve {string.Join(' ', serve.Exports)} at {serve.Address}",
         PlanStep.Transaction transaction => $"C: {Render(transaction.ToCommand())}",
@@ -86,6 +113,8 @@ public static class PlanText
         UndoAction.TemporaryBitmap bitmap => $"remove bitmap {bitmap.Name} of {bitmap.NodeName}",
         UndoAction.CheckpointBitmap bitmap => $"unless it succeeded: remove bitmap {bitmap.Name} of {bitmap.NodeName}",
         UndoAction.LocalFile file => $"delete {file.Path}",
+        UndoAction.TargetFile file => $"unless it succeeded: delete {file.Path}",
+        UndoAction.ServerObject item => $"remove object {item.Id}",
         UndoAction.LocalDirectory directory => $"delete directory {directory.Path}",
         _ => throw new ArgumentException("an unknown undo action", nameof(undo)),
     };

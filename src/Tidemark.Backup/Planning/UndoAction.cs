@@ -40,6 +40,14 @@ public abstract record UndoAction
     /// <param name="Path">Its full path.</param>
     public sealed record LocalFile(string Path) : UndoAction;
 
+    /// <summary>Removes an object of the hypervisor, for example the TLS certificates of its NBD server.</summary>
+    /// <param name="Id">The object's id.</param>
+    public sealed record ServerObject(string Id) : UndoAction;
+
+    /// <summary>Deletes a backup's target file on this machine, unless the backup succeeded.</summary>
+    /// <param name="Path">Its full path.</param>
+    public sealed record TargetFile(string Path) : UndoAction;
+
     /// <summary>Deletes a directory on this machine, which must hold nothing but sockets by then.</summary>
     /// <param name="Path">Its full path.</param>
     public sealed record LocalDirectory(string Path) : UndoAction;

@@ -62,19 +62,17 @@ internal sealed class UndoExecutor
     }
 
     /// <summary>Whether an action concerns only this machine.</summary>
-    internal static bool IsLocal(UndoAction action) => action is UndoAction.LocalFile or UndoAction.LocalDirectory;
+    internal static bool IsLocal(UndoAction action) => action is UndoAction.LocalFile or UndoAction.LocalDirectory
+        or UndoAction.TargetFile;
 
     private Task UndoAsync(UndoAction action)
     {
         switch (action)
         {
             case UndoAction.LocalFile file:
-                if (File.Exists(file.Path))
-                {
-                    File.Delete(file.Path);
-                }
-
-                return Task.CompletedTask;
+                return Delete(file.Path);
+            case UndoAction.TargetFile file:
+                return Delete(file.Path);
             case UndoAction.LocalDirectory directory:
                 if (Directory.Exists(directory.Path))
                 {
@@ -96,8 +94,19 @@ internal sealed class UndoExecutor
                 "blockdev-del", new JsonObject { ["node-name"] = node.Name }, graph => graph.Find(node.Name) is null),
             UndoAction.TemporaryBitmap bitmap => RemoveBitmapAsync(bitmap.NodeName, bitmap.Name),
             UndoAction.CheckpointBitmap bitmap => RemoveBitmapAsync(bitmap.NodeName, bitmap.Name),
+            UndoAction.ServerObject item => RemoveObjectAsync(item.Id),
             _ => throw new ArgumentException("an unknown undo action", nameof(action)),
         };
+    }
+
+    private static Task Delete(string path)
+    {
+        if (File.Exists(path))
+        {
+            File.Delete(path);
+        }
+
+        return Task.CompletedTask;
     }
 
     /// <summary>
@@ -144,6 +153,16 @@ internal sealed class UndoExecutor
             }
 
             await Task.Delay(s_pause, _time).ConfigureAwait(false);
+        }
+    }
+
+    // An object that is not there, or was never made, answers so.
+    private async Task RemoveObjectAsync(string id)
+    {
+        if (await TryAsync("object-del", new JsonObject { ["id"] = id }).ConfigureAwait(false) is { } error
+            && !error.Message.Contains("not found", StringComparison.Ordinal))
+        {
+            throw error;
         }
     }
 

@@ -1,0 +1,248 @@
+// The steps of a virtual machine's backup. The order: everything that can fail without harm first (files, images, the
+// server), then the one transaction that is the point in time, then what publishes it. Undone last to first.
+
+using System.Text.Json.Nodes;
+using Tidemark.Backup.Actions;
+using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Graph;
+using Tidemark.Backup.Rules;
+using Tidemark.Qmp;
+
+namespace Tidemark.Backup.Planning;
+
+/// <summary>Makes the steps of a virtual machine's backup.</summary>
+internal sealed class DomainBackupSteps(
+    DomainBackupRequest request,
+    BackupDefinition backup,
+    IReadOnlyList<DomainPlannedDisk> disks,
+    IReadOnlyList<BitmapAdd> checkpointBitmaps,
+    NbdAddress? nbd,
+    HypervisorCapabilities capabilities)
+{
+    private readonly RunNames _names = new(request.RunId);
+    private readonly List<PlanStep> _steps = [];
+
+    private bool IsPull => backup.Mode == BackupMode.Pull;
+
+    /// <summary>All steps in their order.</summary>
+    internal List<PlanStep> Build()
+    {
+        if (IsPull)
+        {
+            AddScratchCheck();
+        }
+
+        foreach (var disk in disks)
+        {
+            AddImage(disk);
+        }
+
+        if (IsPull && !request.NbdRuns)
+        {
+            AddServer();
+        }
+
+        _steps.Add(PointInTime());
+        if (IsPull)
+        {
+            foreach (var disk in disks)
+            {
+                AddExport(disk);
+            }
+        }
+
+        _steps.Add(new PlanStep.Transfer(IsPull ? "wait for the client" : "wait for the jobs"));
+        return _steps;
+    }
+
+    private void AddScratchCheck()
+    {
+        List<string> directories =
+        [
+            .. disks.Where(disk => disk.Kind == ImageKind.File)
+                .Select(disk => disk.Image.Path[..Math.Max(disk.Image.Path.LastIndexOf('/'), 1)]).Distinct(),
+        ];
+        if (directories.Count > 0)
+        {
+            _steps.Add(new PlanStep.CheckScratch(
+                "look at the scratch's file system",
+                directories,
+                capabilities.BreaksSnapshot ? 0 : BackupLimits.ScratchFloor));
+        }
+    }
+
+    private void AddImage(DomainPlannedDisk disk)
+    {
+        var what = IsPull ? "scratch" : "target";
+        var isFile = disk.Kind == ImageKind.File;
+        var isMade = isFile && !request.ReuseExternal;
+        if (isMade)
+        {
+            // A target stays when the backup succeeded; a scratch never does.
+            _steps.Add(new PlanStep.CreateFile(
+                $"create the {what} file of disk '{disk.Name}'",
+                disk.Image.Path,
+                disk.Chain.Top.Filename,
+                [IsPull ? new UndoAction.LocalFile(disk.Image.Path) : new UndoAction.TargetFile(disk.Image.Path)]));
+            if (disk.Format == "raw")
+            {
+                AddCreation(
+                    $"make the {what} file of disk '{disk.Name}' as large as the disk",
+                    _names.CreateJob(disk.Ordinal, "file"),
+                    new JsonObject { ["driver"] = "file", ["filename"] = disk.Image.Path, ["size"] = disk.Size });
+            }
+        }
+
+        AddNode($"open the {what} of disk '{disk.Name}'", disk.StorageNode, new JsonObject
+        {
+            ["driver"] = isFile ? "file" : "host_device",
+            ["node-name"] = disk.StorageNode,
+            ["filename"] = disk.Image.Path,
+            ["read-only"] = false,
+            ["discard"] = "unmap",
+        });
+        if (isMade && IsPull)
+        {
+            _steps.Add(new PlanStep.Unlink($"unlink the scratch file of disk '{disk.Name}'", disk.Image.Path));
+        }
+
+        AddFormat(disk, what);
+    }
+
+    private void AddFormat(DomainPlannedDisk disk, string what)
+    {
+        if (disk.Format == "qcow2" && !request.ReuseExternal)
+        {
+            AddCreation(
+                $"format the {what} of disk '{disk.Name}'", _names.CreateJob(disk.Ordinal, "qcow2"), Format(disk));
+        }
+
+        JsonObject options = new()
+        {
+            ["driver"] = disk.Format,
+            ["node-name"] = disk.ImageNode,
+            ["file"] = disk.StorageNode,
+            ["read-only"] = false,
+        };
+        if (disk.Format == "qcow2")
+        {
+            // The running disk itself answers for what is not in the image: what a pull has not saved from the guest,
+            // and the rest of a cluster of which an increment copies a part. null: not what the file's header says.
+            options["backing"] = IsPull || disk.Mode == DiskBackupMode.Incremental ? disk.NodeName : null;
+            options["discard"] = "unmap";
+        }
+
+        AddNode($"open the format of the {what} of disk '{disk.Name}'", disk.ImageNode, options);
+    }
+
+    private JsonObject Format(DomainPlannedDisk disk)
+    {
+        JsonObject options = new() { ["driver"] = "qcow2", ["file"] = disk.StorageNode, ["size"] = disk.Size };
+        var top = disk.Chain.Top;
+        if (!IsPull && top.Driver == "qcow2" && top.ClusterSize is { } clusterSize)
+        {
+            options["cluster-size"] = clusterSize;
+            if (top.HasSubclusters)
+            {
+                options["extended-l2"] = true;
+            }
+        }
+        else
+        {
+            options["cluster-size"] = BackupLimits.ScratchClusterSize;
+        }
+
+        return options;
+    }
+
+    private void AddCreation(string purpose, string jobId, JsonObject options) => _steps.Add(new PlanStep.Job(
+        purpose,
+        new QmpCommand("blockdev-create", new JsonObject { ["job-id"] = jobId, ["options"] = options }),
+        jobId,
+        [new UndoAction.Job(jobId)]));
+
+    private void AddNode(string purpose, string name, JsonObject options) => _steps.Add(new PlanStep.Command(
+        purpose, new QmpCommand("blockdev-add", options), [new UndoAction.Node(name)]));
+
+    private void AddServer()
+    {
+        JsonObject arguments = new() { ["addr"] = nbd!.ToLegacyJson() };
+        if (backup.Server!.Tls == true)
+        {
+            var id = _names.TlsObject;
+            _steps.Add(new PlanStep.Command(
+                "load the NBD server's certificates",
+                new QmpCommand("object-add", new JsonObject
+                {
+                    ["qom-type"] = "tls-creds-x509",
+                    ["id"] = id,
+                    ["dir"] = request.TlsDirectory,
+                    ["endpoint"] = "server",
+                    ["verify-peer"] = true,
+                }),
+                [new UndoAction.ServerObject(id)]));
+            arguments["tls-creds"] = id;
+        }
+
+        List<UndoAction> undo = [];
+        if (nbd.Path is { } socket)
+        {
+            undo.Add(new UndoAction.LocalFile(socket));
+        }
+
+        undo.Add(new UndoAction.NbdServer(nbd));
+        _steps.Add(new PlanStep.Command(
+            "start the hypervisor's NBD server", new QmpCommand("nbd-server-start", arguments), undo));
+    }
+
+    private PlanStep.Transaction PointInTime()
+    {
+        List<TransactionAction> actions = [.. checkpointBitmaps];
+        List<UndoAction> undo =
+            [.. checkpointBitmaps.Select(add => new UndoAction.CheckpointBitmap(add.Node, add.Name))];
+        foreach (var disk in disks)
+        {
+            if (disk.Temporary is { } temporary)
+            {
+                actions.AddRange(BitmapChain.Merge(disk.Chain, disk.Since!, temporary.Node, temporary.Name));
+                if (!IsPull)
+                {
+                    undo.Add(new UndoAction.TemporaryBitmap(temporary.Node, temporary.Name));
+                }
+            }
+
+            var sync = IsPull ? JobSync.None : disk.Temporary is null ? JobSync.Full : JobSync.Bitmap;
+            actions.Add(new BackupJob(
+                disk.NodeName,
+                disk.JobId,
+                disk.ImageNode,
+                sync,
+                sync == JobSync.Bitmap ? disk.Temporary!.Name : null,
+                capabilities.BreaksSnapshot));
+        }
+
+        undo.AddRange(disks.Select(disk => new UndoAction.Job(disk.JobId)));
+        return new PlanStep.Transaction("freeze all disks at one instant", actions, undo);
+    }
+
+    private void AddExport(DomainPlannedDisk disk)
+    {
+        JsonObject export = new()
+        {
+            ["type"] = "nbd",
+            ["id"] = disk.ExportId,
+            ["node-name"] = disk.ImageNode,
+            ["writable"] = false,
+            ["name"] = disk.ExportName,
+        };
+        if (disk.Temporary is { } temporary)
+        {
+            export["bitmaps"] = new JsonArray((JsonNode)temporary.Name);
+        }
+
+        _steps.Add(new PlanStep.Command(
+            $"export the frozen view of disk '{disk.Name}'",
+            new QmpCommand("block-export-add", export),
+            [new UndoAction.Export(disk.ExportId!)]));
+    }
+}

@@ -1,0 +1,162 @@
+using System.Globalization;
+using Tidemark.Backup.Definitions;
+
+namespace Tidemark.Backup.Xml;
+
+/// <summary>What backups write, as XML: <c>target</c> and <c>scratch</c> with their labels and encryption.</summary>
+internal static class ImageXml
+{
+    private const string DefaultModel = "";
+
+    internal static BackupImage Read(ElementReader element, ImageKind kind)
+    {
+        var attribute = AttributeOf(kind);
+        var path = element.AbsolutePath(attribute) ?? throw ElementReader.Refuse(
+            $"element '{element.Name}' of a disk of type '{(kind == ImageKind.Block ? "block" : "file")}' has no "
+            + $"attribute '{attribute}'");
+        List<SecurityLabel> labels = [.. element.Children("seclabel").Select(ReadLabel)];
+        if (labels.DistinctBy(label => label.Model ?? DefaultModel).Count() != labels.Count)
+        {
+            throw ElementReader.Refuse($"element '{element.Name}' has two labels of one security model");
+        }
+
+        var encryption = element.Child("encryption") is { } child ? ReadEncryption(child) : null;
+        element.End();
+        return new BackupImage(path) { Labels = labels, Encryption = encryption };
+    }
+
+    internal static void Write(XmlText text, string name, BackupImage image, ImageKind kind)
+    {
+        text.Start(name);
+        text.Attribute(AttributeOf(kind), image.Path);
+        foreach (var label in image.Labels)
+        {
+            text.Start("seclabel");
+            text.Attribute("model", label.Model);
+            text.Attribute(label.LabelSkip ? "labelskip" : "relabel", label.LabelSkip || label.Relabel ? "yes" : "no");
+            text.Text("label", label.Label);
+            text.End("seclabel");
+        }
+
+        if (image.Encryption is { } encryption)
+        {
+            WriteEncryption(text, encryption);
+        }
+
+        text.End(name);
+    }
+
+    private static string AttributeOf(ImageKind kind) => kind == ImageKind.Block ? "dev" : "file";
+
+    private static SecurityLabel ReadLabel(ElementReader element)
+    {
+        var skip = element.YesNo("labelskip") ?? false;
+        var relabel = element.YesNo("relabel");
+        var label = element.ChildText("label");
+        var model = element.Attribute("model");
+        element.End();
+        if (label is not null && (relabel == false || skip))
+        {
+            throw ElementReader.Refuse("a label is given where relabelling is turned off");
+        }
+
+        return new SecurityLabel(model, relabel ?? !skip, skip, label);
+    }
+
+    private static ImageEncryption ReadEncryption(ElementReader element)
+    {
+        var format = element.Required("format");
+        if (format != "luks")
+        {
+            throw element.BadValue("format", format);
+        }
+
+        var engine = element.Attribute("engine");
+        if (engine is not (null or "qemu"))
+        {
+            throw element.BadValue("engine", engine);
+        }
+
+        var secret = element.Child("secret") ?? throw ElementReader.Refuse("element 'encryption' has no 'secret'");
+        var cipher = element.Child("cipher");
+        var vector = element.Child("ivgen");
+        element.End();
+        return new ImageEncryption(
+            format,
+            engine,
+            ReadSecret(secret),
+            cipher is null ? null : ReadCipher(cipher),
+            vector is null ? null : ReadVector(vector));
+    }
+
+    private static EncryptionSecret ReadSecret(ElementReader element)
+    {
+        var type = element.Required("type");
+        if (type != "passphrase")
+        {
+            throw element.BadValue("type", type);
+        }
+
+        var uuid = element.Attribute("uuid");
+        var usage = element.Attribute("usage");
+        element.End();
+        if (uuid is null == usage is null)
+        {
+            throw ElementReader.Refuse("element 'secret' needs either 'uuid' or 'usage'");
+        }
+
+        return uuid is null || Guid.TryParseExact(uuid, "D", out _)
+            ? new EncryptionSecret(type, uuid?.ToLowerInvariant(), usage)
+            : throw element.BadValue("uuid", uuid);
+    }
+
+    private static EncryptionCipher ReadCipher(ElementReader element)
+    {
+        var cipher = new EncryptionCipher(
+            element.Required("name"),
+            (int)(element.Number("size", ushort.MaxValue)
+                ?? throw ElementReader.Refuse("element 'cipher' has no attribute 'size'")),
+            element.Attribute("mode"),
+            element.Attribute("hash"));
+        element.End();
+        return cipher;
+    }
+
+    private static EncryptionVector ReadVector(ElementReader element)
+    {
+        var vector = new EncryptionVector(element.Required("name"), element.Attribute("hash"));
+        element.End();
+        return vector;
+    }
+
+    private static void WriteEncryption(XmlText text, ImageEncryption encryption)
+    {
+        text.Start("encryption");
+        text.Attribute("format", encryption.Format);
+        text.Attribute("engine", encryption.Engine);
+        text.Start("secret");
+        text.Attribute("type", encryption.Secret.Type);
+        text.Attribute("uuid", encryption.Secret.Uuid);
+        text.Attribute("usage", encryption.Secret.Usage);
+        text.End("secret");
+        if (encryption.Cipher is { } cipher)
+        {
+            text.Start("cipher");
+            text.Attribute("name", cipher.Name);
+            text.Attribute("size", cipher.Size.ToString(CultureInfo.InvariantCulture));
+            text.Attribute("mode", cipher.Mode);
+            text.Attribute("hash", cipher.Hash);
+            text.End("cipher");
+        }
+
+        if (encryption.Vector is { } vector)
+        {
+            text.Start("ivgen");
+            text.Attribute("name", vector.Name);
+            text.Attribute("hash", vector.Hash);
+            text.End("ivgen");
+        }
+
+        text.End("encryption");
+    }
+}
