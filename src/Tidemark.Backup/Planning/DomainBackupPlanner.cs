@@ -206,41 +206,9 @@ public static class DomainBackupPlanner
         }
 
         var chain = graph.ChainOf(node);
-        var (isFull, reason) = (disk.Mode == DiskBackupMode.Full, "");
-        if (!isFull)
+        if (Decide(request, disk, chain, out var isFull, out var reason) is { } conflict)
         {
-            if (request.Checkpoints is { } known && !known.ContainsKey(disk.Incremental!))
-            {
-                return Refuse(
-                    $"Checkpoint '{disk.Incremental}' for incremental backup of disk '{disk.Name}' not found",
-                    "List the checkpoints with checkpoint-list",
-                    ErrorClass.CheckpointNotFound,
-                    node.Name);
-            }
-
-            if (BitmapChain.Validate(chain, disk.Incremental!) is { IsValid: false } verdict)
-            {
-                if (!request.FallBackToFull)
-                {
-                    return new PlanConflict(
-                        $"missing or broken bitmap '{disk.Incremental}' for disk '{disk.Name}': {verdict.Reason}",
-                        "Back the disk up in full: backupmode='full'")
-                    {
-                        Disk = disk.Name,
-                        Node = node.Name,
-                        Bitmap = disk.Incremental,
-                        Class = ErrorClass.CheckpointInconsistent,
-                    };
-                }
-
-                (isFull, reason) = (true, verdict.Reason!);
-            }
-            else if (BitmapChain.OtherSize(chain, disk.Incremental!) is { } resized)
-            {
-                // No hypervisor merges bitmaps of different sizes: libvirt's backup fails here, and nothing but a full
-                // one, or the commit of the snapshot, helps.
-                (isFull, reason) = (true, resized);
-            }
+            return conflict;
         }
 
         if (reason.Length > 0)
@@ -249,6 +217,52 @@ public static class DomainBackupPlanner
         }
 
         disks.Add(Planned(request.RunId, mode, disk, chain, disks.Count, isFull, reason));
+        return null;
+    }
+
+    // The one decision after which clusters are not copied; see the head of this file.
+    private static PlanConflict? Decide(
+        DomainBackupRequest request, BackupDisk disk, NodeChain chain, out bool isFull, out string reason)
+    {
+        reason = "";
+        isFull = disk.Mode == DiskBackupMode.Full;
+        if (isFull)
+        {
+            return null;
+        }
+
+        var since = disk.Incremental!;
+        var conflict = new PlanConflict("", "")
+        {
+            Disk = disk.Name, Node = chain.Top.Name, Bitmap = since, Class = ErrorClass.CheckpointInconsistent,
+        };
+        if (request.Checkpoints is { } known && !known.ContainsKey(since))
+        {
+            return conflict with
+            {
+                Reason = $"Checkpoint '{since}' for incremental backup of disk '{disk.Name}' not found",
+                Advice = "List the checkpoints with checkpoint-list",
+                Class = ErrorClass.CheckpointNotFound,
+            };
+        }
+
+        if (BitmapChain.Validate(chain, since) is { IsValid: false } verdict)
+        {
+            (isFull, reason) = (true, verdict.Reason!);
+            return request.FallBackToFull ? null : conflict with
+            {
+                Reason = $"missing or broken bitmap '{since}' for disk '{disk.Name}': {reason}",
+                Advice = "Back the disk up in full: backupmode='full'",
+            };
+        }
+
+        if (BitmapChain.OtherSize(chain, since) is { } resized)
+        {
+            // No hypervisor merges bitmaps of different sizes: libvirt's backup fails here, and nothing but a full one,
+            // or the commit of the snapshot, helps.
+            (isFull, reason) = (true, resized);
+        }
+
         return null;
     }
 

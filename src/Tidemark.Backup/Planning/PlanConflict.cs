@@ -20,5 +20,9 @@ public sealed record PlanConflict(string Reason, string Advice) : PlanOutcome
     public ErrorClass? Class { get; init; }
 
     /// <inheritdoc/>
-    public override string ToString() => $"{(Class is { } known ? $"{known.ToText()}: " : Disk is null ? "" : $"disk '{Disk}': ")}{Reason}. {Advice}";
+    public override string ToString()
+    {
+        var what = Class is { } known ? $"{known.ToText()}: " : Disk is null ? "" : $"disk '{Disk}': ";
+        return $"{what}{Reason}. {Advice}";
+    }
 }

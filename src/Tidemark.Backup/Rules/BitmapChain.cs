@@ -178,8 +178,8 @@ public static class BitmapChain
     /// </summary>
     /// <remarks>
     /// Why: the layers in between leave the chain and their bitmaps with them; what was written before the snapshot
-    /// would be missing in the next increment. The bitmap itself stands among the sources, which does no harm. The guest
-    /// writes only to the top, whose own bitmap records it.
+    /// would be missing in the next increment. The bitmap itself stands among the sources, which does no harm. The
+    /// guest writes only to the top, whose own bitmap records it.
     /// </remarks>
     /// <param name="chain">The disk's chain.</param>
     /// <param name="top">The layer that got the data.</param>
@@ -201,8 +201,8 @@ public static class BitmapChain
             .Select(layer => new BitmapReference(layer.Name, name)),
     ];
 
-    /// <summary>R4: the layers that must be opened for writing before <see cref="Delete"/>, bottom first: all that carry
-    /// the bitmap but the active layer.</summary>
+    /// <summary>R4: the layers that must be opened for writing before <see cref="Delete"/>, bottom first: all that
+    /// carry the bitmap but the active layer.</summary>
     /// <remarks>Why: a layer below the active one is open read-only, and removing a bitmap changes its image.</remarks>
     public static IReadOnlyList<string> Reopened(NodeChain chain, string name) =>
     [
@@ -215,10 +215,10 @@ public static class BitmapChain
     /// made anew on the overlay, empty and with the same granularity, in the transaction that puts the overlay on top.
     /// </summary>
     /// <remarks>
-    /// Why: from that instant the guest writes to the overlay; a checkpoint that is not continued there has a gap at the
-    /// top, and is worthless. Why in the same transaction: a write in between would be in neither. Why empty: what was
-    /// written before stays in the layer below, where its bitmap stays as it is. A bitmap that is worthless already is
-    /// not continued, or it would look valid again.
+    /// Why: from that instant the guest writes to the overlay; a checkpoint that is not continued there has a gap at
+    /// the top, and is worthless. Why in the same transaction: a write in between would be in neither. Why empty: what
+    /// was written before stays in the layer below, where its bitmap stays as it is. A bitmap that is worthless already
+    /// is not continued, or it would look valid again.
     /// </remarks>
     /// <param name="chain">The disk's chain.</param>
     /// <param name="overlay">The new active layer.</param>
@@ -241,13 +241,13 @@ public static class BitmapChain
         new(chain.Top.Name, name, Persistent: true, Disabled: false, granularity);
 
     /// <summary>
-    /// R7, migration: each valid bitmap of a disk whose storage is migrated is merged into one on the active layer, which
-    /// goes to the destination under the alias <c>libvirt-DISK-BITMAP</c>.
+    /// R7, migration: each valid bitmap of a disk whose storage is migrated is merged into one on the active layer,
+    /// which goes to the destination under the alias <c>libvirt-DISK-BITMAP</c>.
     /// </summary>
     /// <remarks>
-    /// Why merged: at the destination there is one layer. Why recording: the guest writes on while it migrates. A bitmap
-    /// that the destination has already is left out, because it would be overwritten; a destination of qcow2 version 2
-    /// keeps none.
+    /// Why merged: at the destination there is one layer. Why recording: the guest writes on while it migrates. A
+    /// bitmap that the destination has already is left out, because it would be overwritten; a destination of qcow2
+    /// version 2 keeps none.
     /// </remarks>
     /// <param name="chain">The disk's chain at the source.</param>
     /// <param name="disk">The disk's target, for example <c>vda</c>.</param>
