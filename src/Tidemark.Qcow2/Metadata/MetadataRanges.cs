@@ -4,8 +4,8 @@ namespace Tidemark.Qcow2.Metadata;
 
 /// <summary>
 /// Where the image's tables lie: header, L1 table, refcount table, snapshot table, the L1 tables of snapshots, L2
-/// tables and refcount blocks. No data is ever written there and no cluster of theirs is handed out, whatever a damaged L2
-/// table or refcount says; and no table is written over another.
+/// tables and refcount blocks. No data is ever written there and no cluster of theirs is handed out, whatever a damaged
+/// L2 table or refcount says; and no table is written over another.
 /// </summary>
 /// <remarks>The L2 tables of snapshots are not known: to find them is to read them all. The snapshot's L1 table is, so
 /// they are found by a check of the image.</remarks>

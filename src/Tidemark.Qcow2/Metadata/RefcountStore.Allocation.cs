@@ -107,7 +107,7 @@ internal sealed partial class RefcountStore
     }
 
     // Refcounts that do not fit the file lead here: tables in places that are counted as free, or free clusters only
-    // far behind the end. The blocks that count the file's end, and those after them, are as far as the file grows at once.
+    // far behind the end. The file grows at once at most by what two refcount blocks count.
     private void CheckPlace(long offset, long length)
     {
         Ranges?.Check(offset, length, "an allocation");
