@@ -13,6 +13,7 @@ internal sealed class NbdFixture : IAsyncDisposable
 {
     private readonly TemporaryDirectory _directory = new();
     private readonly List<IAsyncDisposable> _owned = [];
+    private readonly List<IDisposable> _others = [];
 
     private NbdFixture(NbdServer server) => Server = server;
 
@@ -74,6 +75,9 @@ internal sealed class NbdFixture : IAsyncDisposable
         return node;
     }
 
+    /// <summary>Something that ends with the fixture.</summary>
+    internal void Own(IDisposable other) => _others.Add(other);
+
     public async ValueTask DisposeAsync()
     {
         foreach (var owned in Enumerable.Reverse(_owned))
@@ -84,5 +88,6 @@ internal sealed class NbdFixture : IAsyncDisposable
         await Server.DisposeAsync();
         await Graph.DisposeAsync();
         _directory.Dispose();
+        _others.ForEach(other => other.Dispose());
     }
 }

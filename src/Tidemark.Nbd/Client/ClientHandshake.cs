@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Nbd.Protocol;
+using Tidemark.Nbd.Tls;
 
 namespace Tidemark.Nbd.Client;
 
@@ -14,7 +15,7 @@ internal sealed class ClientHandshake
 {
     private const int PaddingLength = 124;
 
-    private readonly NbdTransport _transport;
+    private readonly string _host;
     private readonly ReceiveBuffer _receiver;
     private readonly NbdClientOptions _settings;
     private readonly ClientOptions _options;
@@ -23,13 +24,23 @@ internal sealed class ClientHandshake
     private bool _structured;
     private bool _extended;
 
-    internal ClientHandshake(NbdTransport transport, ReceiveBuffer receiver, NbdClientOptions settings)
+    /// <summary>Prepares a handshake.</summary>
+    /// <param name="transport">The connection; belongs to the handshake, and with it to whoever takes over.</param>
+    /// <param name="receiver">Receives from it.</param>
+    /// <param name="settings">What is wanted.</param>
+    /// <param name="host">The server's name, for its certificate.</param>
+    internal ClientHandshake(
+        NbdTransport transport, ReceiveBuffer receiver, NbdClientOptions settings, string host)
     {
-        _transport = transport;
+        Transport = transport;
+        _host = host;
         _receiver = receiver;
         _settings = settings;
         _options = new ClientOptions(transport, receiver);
     }
+
+    /// <summary>The connection, which becomes another one with TLS.</summary>
+    internal NbdTransport Transport { get; private set; }
 
     /// <summary>Reads the greeting and answers it, and agrees on the form of replies.</summary>
     internal void Greet()
@@ -56,10 +67,16 @@ internal sealed class ClientHandshake
         Span<byte> flags = stackalloc byte[4];
         BinaryPrimitives.WriteUInt32BigEndian(
             flags, (uint)(offered & (HandshakeFlags.FixedNewstyle | HandshakeFlags.NoZeroes)));
-        _transport.Send(flags, default);
+        Transport.Send(flags, default);
         if (_fixedNewstyle)
         {
             _options.Begin();
+        }
+
+        // First of all: whatever is agreed on before could be anybody's word.
+        StartTls();
+        if (_fixedNewstyle)
+        {
             _extended = _settings.UseExtendedHeaders && AskAgreement(NbdOption.ExtendedHeaders);
             _structured = _extended || (_settings.UseStructuredReplies && AskAgreement(NbdOption.StructuredReply));
         }
@@ -145,6 +162,7 @@ internal sealed class ClientHandshake
         return new NbdServerDescription
         {
             IsFixedNewstyle = _fixedNewstyle,
+            IsEncrypted = Transport is TlsTransport,
             HasStructuredReplies = _structured,
             HasExtendedHeaders = _extended,
             Exports = exports,
@@ -162,10 +180,56 @@ internal sealed class ClientHandshake
         try
         {
             _options.Send(NbdOption.Abort, []);
+            Transport.EndSession();
         }
         catch (IOException)
         {
             // The server was faster.
+        }
+    }
+
+    private void StartTls()
+    {
+        if (_settings.Tls is not { } tls || tls.Mode == NbdTlsMode.Disable)
+        {
+            return;
+        }
+
+        if (!_fixedNewstyle)
+        {
+            CannotEncrypt(tls, "it does not speak fixed newstyle");
+            return;
+        }
+
+        var final = _options.Ask(
+            NbdOption.StartTls, [], reply => throw NbdException.Protocol($"{reply.Type} in answer to STARTTLS"));
+        ThrowIfShutDown(final);
+        if (final.IsError)
+        {
+            CannotEncrypt(tls, final.Message);
+            return;
+        }
+
+        // The server speaks next only after our first message of TLS. What is here already was put in on the way.
+        _options.Suspend();
+        if (!_receiver.Waiting.IsEmpty)
+        {
+            throw NbdException.Protocol(
+                $"{_receiver.Waiting.Length} bytes followed its agreement to TLS unencrypted; "
+                + "somebody may be tampering with the connection");
+        }
+
+        Transport = TlsTransport.Connect(Transport, tls, tls.HostName ?? _host);
+        _receiver.Switch(Transport);
+        _options.Switch(Transport);
+        _options.Begin();
+    }
+
+    private static void CannotEncrypt(NbdClientTls tls, string why)
+    {
+        if (tls.Mode == NbdTlsMode.Require)
+        {
+            throw new NbdException(BlockErrorKind.NotSupported, $"TLS is required, and the server refuses it: {why}");
         }
     }
 
@@ -174,6 +238,12 @@ internal sealed class ClientHandshake
         var final = _options.Ask(
             option, [], reply => throw NbdException.Protocol($"{reply.Type} in answer to {option}"));
         ThrowIfShutDown(final);
+        if (final.Type == OptionReplyType.ErrorTlsRequired)
+        {
+            throw new NbdException(
+                BlockErrorKind.NotSupported, $"the server speaks TLS only, which was not asked for: {final.Message}");
+        }
+
         return !final.IsError;
     }
 

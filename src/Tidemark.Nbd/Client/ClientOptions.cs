@@ -17,6 +17,9 @@ internal sealed class ClientOptions(NbdTransport transport, ReceiveBuffer receiv
     /// <summary>The connection goes on over another transport.</summary>
     internal void Switch(NbdTransport transport) => _transport = transport;
 
+    /// <summary>No option may be sent for now.</summary>
+    internal void Suspend() => IsBetweenOptions = false;
+
     /// <summary>The greeting is over, and options may follow.</summary>
     internal void Begin() => IsBetweenOptions = true;
 

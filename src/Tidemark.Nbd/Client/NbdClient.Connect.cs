@@ -19,7 +19,22 @@ public sealed partial class NbdClient
         options ??= new NbdClientOptions();
         Check(options);
         return ClientConnector.RunAsync<NbdClient>(
-            endPoint, options, (transport, connected) => Run(transport, options, connected), cancellationToken);
+            endPoint,
+            options,
+            (transport, connected) => Run(transport, options, HostOf(endPoint), connected),
+            cancellationToken);
+    }
+
+    /// <summary>Connects to the server of a URI and enters its export.</summary>
+    /// <param name="uri">The server, the export, and whether TLS is used; they replace those of the options.</param>
+    /// <param name="options">What else is wanted.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="NbdException">As above; also a certificate that cannot be used.</exception>
+    public static Task<NbdClient> ConnectAsync(
+        NbdUri uri, NbdClientOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(uri);
+        return ConnectAsync(uri.EndPoint, NbdClientOptions.ForUri(uri, options), cancellationToken);
     }
 
     /// <summary>Asks a server for the list of its exports.</summary>
@@ -32,20 +47,8 @@ public sealed partial class NbdClient
         return ClientConnector.RunAsync<IReadOnlyList<NbdExportInfo>>(
             endPoint,
             settings,
-            (transport, listed) =>
-            {
-                using (transport)
-                {
-                    listed.TrySetResult(Negotiate(
-                        transport, new ReceiveBuffer(transport, ReadAhead), settings,
-                        static handshake =>
-                        {
-                            var exports = handshake.List();
-                            handshake.Abort();
-                            return exports;
-                        }));
-                }
-            },
+            (transport, listed) => listed.TrySetResult(AskAndLeave(
+                transport, settings, HostOf(endPoint), static handshake => handshake.List())),
             cancellationToken);
     }
 
@@ -69,20 +72,11 @@ public sealed partial class NbdClient
         return ClientConnector.RunAsync<NbdServerDescription>(
             endPoint,
             settings,
-            (transport, described) =>
-            {
-                using (transport)
-                {
-                    described.TrySetResult(Negotiate(
-                        transport, new ReceiveBuffer(transport, ReadAhead), settings,
-                        handshake =>
-                        {
-                            var description = handshake.Describe(allExports ? null : settings.ExportName);
-                            handshake.Abort();
-                            return description;
-                        }));
-                }
-            },
+            (transport, described) => described.TrySetResult(AskAndLeave(
+                transport,
+                settings,
+                HostOf(endPoint),
+                handshake => handshake.Describe(allExports ? null : settings.ExportName))),
             cancellationToken);
     }
 
@@ -96,7 +90,7 @@ public sealed partial class NbdClient
         {
             try
             {
-                Run(transport, options, connected);
+                Run(transport, options, "localhost", connected);
             }
             catch (Exception exception)
             {
@@ -109,6 +103,8 @@ public sealed partial class NbdClient
         }.Start();
         return connected.Task;
     }
+
+    private static string HostOf(NbdEndPoint endPoint) => endPoint.Host ?? "localhost";
 
     private static void Check(NbdClientOptions options)
     {
@@ -125,18 +121,20 @@ public sealed partial class NbdClient
     }
 
     // The thread: the handshake, then replies until the connection ends.
-    private static void Run(NbdTransport transport, NbdClientOptions options, TaskCompletionSource<NbdClient> connected)
+    private static void Run(
+        NbdTransport transport, NbdClientOptions options, string host, TaskCompletionSource<NbdClient> connected)
     {
         NbdClient client;
+        var receiver = new ReceiveBuffer(transport, ReadAhead);
+        var handshake = new ClientHandshake(transport, receiver, options, host);
         try
         {
-            var receiver = new ReceiveBuffer(transport, ReadAhead);
-            var export = Negotiate(transport, receiver, options, static handshake => handshake.Enter());
-            client = new NbdClient(transport, receiver, export, options);
+            var export = Negotiate(handshake, static asked => asked.Enter());
+            client = new NbdClient(handshake.Transport, receiver, export, options);
         }
         catch
         {
-            transport.Dispose();
+            handshake.Transport.Dispose();
             throw;
         }
 
@@ -145,10 +143,8 @@ public sealed partial class NbdClient
     }
 
     // The handshake. Where it ends without an export it ends with ABORT, if the server waits for an option.
-    private static T Negotiate<T>(
-        NbdTransport transport, ReceiveBuffer receiver, NbdClientOptions options, Func<ClientHandshake, T> body)
+    private static T Negotiate<T>(ClientHandshake handshake, Func<ClientHandshake, T> body)
     {
-        var handshake = new ClientHandshake(transport, receiver, options);
         try
         {
             handshake.Greet();
@@ -158,6 +154,26 @@ public sealed partial class NbdClient
         {
             handshake.Abort();
             throw;
+        }
+    }
+
+    // A handshake that only asks.
+    private static T AskAndLeave<T>(
+        NbdTransport transport, NbdClientOptions options, string host, Func<ClientHandshake, T> question)
+    {
+        var handshake = new ClientHandshake(transport, new ReceiveBuffer(transport, ReadAhead), options, host);
+        try
+        {
+            return Negotiate(handshake, asked =>
+            {
+                var answer = question(asked);
+                asked.Abort();
+                return answer;
+            });
+        }
+        finally
+        {
+            handshake.Transport.Dispose();
         }
     }
 

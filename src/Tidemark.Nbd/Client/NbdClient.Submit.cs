@@ -176,6 +176,7 @@ public sealed partial class NbdClient
             lock (_sendGate)
             {
                 _transport.Send(header, default);
+                _transport.EndSession();
             }
         }
         catch (Exception exception) when (exception is IOException or ObjectDisposedException)

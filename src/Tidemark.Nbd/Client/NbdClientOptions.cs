@@ -1,3 +1,6 @@
+using Tidemark.Nbd.Protocol;
+using Tidemark.Nbd.Tls;
+
 namespace Tidemark.Nbd.Client;
 
 /// <summary>What a client asks for, and its limits.</summary>
@@ -33,6 +36,23 @@ public sealed record NbdClientOptions
     /// <summary>How long closing waits for the server to close its side.</summary>
     public TimeSpan CloseTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>Whether and how TLS is used; null, the default, for not at all.</summary>
+    public NbdClientTls? Tls { get; init; }
+
     /// <summary>The clock.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+
+    /// <summary>Options with a URI's export and TLS.</summary>
+    /// <param name="uri">The URI.</param>
+    /// <param name="options">Everything else; null for the defaults.</param>
+    /// <exception cref="NbdException">A certificate of the URI's folder cannot be used.</exception>
+    public static NbdClientOptions ForUri(NbdUri uri, NbdClientOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(uri);
+        return (options ?? new NbdClientOptions()) with
+        {
+            ExportName = uri.ExportName,
+            Tls = NbdClientTls.ForUri(uri),
+        };
+    }
 }

@@ -24,6 +24,16 @@ internal abstract class NbdTransport : IDisposable
     /// <exception cref="IOException">The connection broke; some bytes may have left.</exception>
     internal abstract void Send(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second);
 
+    /// <summary>Sends without waiting; what does not fit is dropped.</summary>
+    /// <returns>Whether all of it left.</returns>
+    internal abstract bool TrySend(ReadOnlySpan<byte> bytes);
+
+    /// <summary>Says farewell at the level of the transport, where it has one (TLS does), without ever waiting. Nothing
+    /// is sent after it.</summary>
+    internal virtual void EndSession()
+    {
+    }
+
     /// <summary>Whether bytes wait to be received.</summary>
     internal abstract bool HasWaitingBytes { get; }
 

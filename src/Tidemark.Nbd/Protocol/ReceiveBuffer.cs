@@ -8,7 +8,7 @@ namespace Tidemark.Nbd.Protocol;
 /// </summary>
 internal sealed class ReceiveBuffer
 {
-    private readonly NbdTransport _transport;
+    private NbdTransport _transport;
     private readonly byte[] _buffer;
     private int _start;
     private int _end;
@@ -18,6 +18,17 @@ internal sealed class ReceiveBuffer
     {
         _transport = transport;
         _buffer = new byte[capacity];
+    }
+
+    /// <summary>Receives from another transport from here on; nothing of the old one may be waiting here.</summary>
+    internal void Switch(NbdTransport transport)
+    {
+        if (_start != _end)
+        {
+            throw new InvalidOperationException("bytes of the old transport would be taken for the new one's");
+        }
+
+        _transport = transport;
     }
 
     /// <summary>The bytes that are here.</summary>

@@ -86,6 +86,16 @@ internal sealed class SocketTransport : NbdTransport
         }
     }
 
+    internal override unsafe bool TrySend(ReadOnlySpan<byte> bytes)
+    {
+        fixed (byte* start = bytes)
+        {
+            var part = new LinuxSocket.Part { Start = start, Length = bytes.Length };
+            var message = new LinuxSocket.Message { Parts = &part, PartCount = 1 };
+            return LinuxSocket.Send(_handle, &message, LinuxSocket.NoSignal | LinuxSocket.DontWait) == bytes.Length;
+        }
+    }
+
     internal override void Abort() => Shutdown(SocketShutdown.Both);
 
     internal override void EndReceiving() => Shutdown(SocketShutdown.Receive);

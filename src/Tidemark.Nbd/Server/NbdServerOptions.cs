@@ -1,3 +1,5 @@
+using Tidemark.Nbd.Tls;
+
 namespace Tidemark.Nbd.Server;
 
 /// <summary>The limits of a server. Every one has a meaning for a hostile client.</summary>
@@ -22,6 +24,9 @@ public sealed record NbdServerOptions
     /// <summary>How long <see cref="NbdServer.StopAsync"/> waits for
     /// requests under way before it cuts clients off.</summary>
     public TimeSpan StopTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Whether and how clients are served over TLS; null, the default, for not at all.</summary>
+    public NbdServerTls? Tls { get; init; }
 
     /// <summary>The clock.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;

@@ -13,7 +13,7 @@ internal sealed class ServerConnection
     private const int ReadAhead = 32 * 1024;
 
     private readonly NbdServer _server;
-    private readonly NbdTransport _transport;
+    private NbdTransport _transport;
     private readonly ReceiveBuffer _receiver;
     private readonly TaskCompletionSource _completed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _gate = new();
@@ -71,6 +71,15 @@ internal sealed class ServerConnection
         }
     }
 
+    /// <summary>The connection goes on over another transport, which owns the old one.</summary>
+    internal void Switch(NbdTransport transport)
+    {
+        lock (_gate)
+        {
+            _transport = transport;
+        }
+    }
+
     /// <summary>Enters an export; false when it is being removed.</summary>
     internal bool TryAttach(NbdExport export)
     {
@@ -89,6 +98,7 @@ internal sealed class ServerConnection
         lock (_gate)
         {
             _disposed = true;
+            _transport.EndSession();
             _transport.Dispose();
         }
 

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Tidemark.Nbd.Protocol;
 using Tidemark.Nbd.Server.Options;
+using Tidemark.Nbd.Tls;
 
 namespace Tidemark.Nbd.Server;
 
@@ -15,7 +16,7 @@ internal sealed class ServerHandshake
 {
     private const int GreetingLength = 18;
 
-    private readonly NbdTransport _transport;
+    private NbdTransport _transport;
     private readonly ReceiveBuffer _receiver;
     private readonly ServerConnection _connection;
     private NbdExport? _selectedFor;
@@ -33,6 +34,12 @@ internal sealed class ServerHandshake
 
     /// <summary>The server, for its exports.</summary>
     internal NbdServer Server { get; }
+
+    /// <summary>Whether the connection is encrypted.</summary>
+    internal bool IsEncrypted { get; private set; }
+
+    /// <summary>Whether the client has sent more than the option that is being handled.</summary>
+    internal bool HasBytesWaiting => !_receiver.Waiting.IsEmpty;
 
     /// <summary>Whether the client does without the padding of EXPORT_NAME's answer.</summary>
     internal bool NoZeroes { get; private set; }
@@ -107,6 +114,20 @@ internal sealed class ServerHandshake
         return true;
     }
 
+    /// <summary>Goes on over TLS. Whatever was agreed on before could have been anybody's word: it is forgotten.</summary>
+    /// <exception cref="NbdException">The client cannot, or is not to be trusted.</exception>
+    internal void Encrypt(NbdServerTls tls)
+    {
+        var transport = TlsTransport.Accept(_transport, tls);
+        _transport = transport;
+        _connection.Switch(transport);
+        _receiver.Switch(transport);
+        IsEncrypted = true;
+        StructuredReplies = false;
+        ExtendedHeaders = false;
+        Select(null, []);
+    }
+
     /// <summary>Sends raw bytes.</summary>
     internal void Send(ReadOnlySpan<byte> bytes) => _transport.Send(bytes, default);
 
@@ -132,6 +153,18 @@ internal sealed class ServerHandshake
         return HandshakeStep.NextOption;
     }
 
+    // EXPORT_NAME has no way to say it.
+    private HandshakeStep DemandTls(in OptionHeader header)
+    {
+        if (header.Option == NbdOption.ExportName || header.Length > NbdLimits.MaximumOptionSkip)
+        {
+            return HandshakeStep.End;
+        }
+
+        _receiver.Skip(header.Length);
+        return Refuse(header.Option, OptionReplyType.ErrorTlsRequired, "this server speaks TLS only: send STARTTLS");
+    }
+
     private HandshakeStep NextOption()
     {
         if (!_receiver.TryFill(OptionHeader.Size)
@@ -144,6 +177,12 @@ internal sealed class ServerHandshake
         if (!_fixedNewstyle && header.Option != NbdOption.ExportName)
         {
             return HandshakeStep.End;
+        }
+
+        if (Server.Options.Tls?.Mode == NbdTlsMode.Require && !IsEncrypted
+            && header.Option is not (NbdOption.StartTls or NbdOption.Abort))
+        {
+            return DemandTls(header);
         }
 
         if (header.Length > NbdLimits.MaximumOptionLength)
