@@ -114,7 +114,7 @@ internal sealed class ServerHandshake
         return true;
     }
 
-    /// <summary>Goes on over TLS. Whatever was agreed on before could have been anybody's word: it is forgotten.</summary>
+    /// <summary>Goes on over TLS. What was agreed on before could have been anybody's word: it is forgotten.</summary>
     /// <exception cref="NbdException">The client cannot, or is not to be trusted.</exception>
     internal void Encrypt(NbdServerTls tls)
     {

@@ -2,8 +2,8 @@ using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Nbd.Tls;
 
-/// <summary>A transport as the stream that SslStream wants. Every call blocks, the asynchronous ones too: SslStream makes
-/// them only from our own blocking calls.</summary>
+/// <summary>A transport as the stream that SslStream wants. Every call blocks, the asynchronous ones too: SslStream
+/// makes them only from our own blocking calls.</summary>
 internal sealed class TransportStream(NbdTransport transport) : Stream
 {
     public override bool CanRead => true;
