@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Tidemark.Cli.Commands;
+using Tidemark.Cli.Nbd;
 using Tidemark.Cli.Terminal;
 
 namespace Tidemark.Cli;
@@ -24,7 +25,7 @@ internal static class Application
 
             // A token that begins with '@' is a name like any other, not a file of arguments.
             var parsed = CommandTree.Create(console).Parse(
-                arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+                NbdCommand.Normalize(arguments), new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (parsed.Errors.Count > 0)
             {
                 return Refuse(parsed, console);
@@ -72,8 +73,16 @@ internal static class Application
         }
 
         var command = parsed.CommandResult.Command;
-        var path = command is RootCommand ? CommandTree.ProgramName : $"{CommandTree.ProgramName} {command.Name}";
+        var path = string.Join(' ', Verbs(command).Reverse().Prepend(CommandTree.ProgramName));
         console.WriteMessage($"Try '{path} --help'.");
         return ExitCode.Usage;
+    }
+
+    private static IEnumerable<string> Verbs(Command command)
+    {
+        for (var verb = command; verb is not (null or RootCommand); verb = verb.Parents.OfType<Command>().FirstOrDefault())
+        {
+            yield return verb.Name;
+        }
     }
 }

@@ -1,4 +1,5 @@
 using Tidemark.Cli.Commands;
+using Tidemark.Cli.Nbd;
 using Tidemark.Cli.Terminal;
 
 namespace Tidemark.Cli;
@@ -15,7 +16,11 @@ internal static class Program
             return await Application.RunAsync(arguments, console, CancellationToken.None);
         }
 
-        using var signals = new TerminationSignals(console);
+        using var signals = new TerminationSignals(
+            console,
+            NbdCommand.IsServer(arguments)
+                ? "tidemark: stopping when the requests under way have finished (once more to stop at once)"
+                : "tidemark: stopping, undoing what was begun (once more to stop at once)");
         return await Application.RunAsync(arguments, console, signals.Token);
     }
 }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using Tidemark.Cli.Nbd;
 using Tidemark.Cli.Terminal;
 
 namespace Tidemark.Cli.Commands;
@@ -24,6 +25,7 @@ internal static class CommandTree
         root.Add(BackupCommand.Create(console));
         root.Add(SnapshotsCommand.Create(console));
         root.Add(RestoreCommand.Create(console));
+        root.Add(NbdCommand.Create(console));
         root.Add(StorageDaemonCommand.Create());
         return root;
     }

@@ -13,7 +13,9 @@ internal sealed class TerminationSignals : IDisposable
     private int _count;
 
     /// <summary>Begins to listen.</summary>
-    public TerminationSignals(CommandConsole console) =>
+    /// <param name="console">Where the first signal is answered.</param>
+    /// <param name="answer">The answer: what happens now.</param>
+    public TerminationSignals(CommandConsole console, string answer) =>
         _registrations = [.. new[] { PosixSignal.SIGINT, PosixSignal.SIGTERM, PosixSignal.SIGHUP }.Select(signal =>
             PosixSignalRegistration.Create(signal, context =>
             {
@@ -24,7 +26,7 @@ internal sealed class TerminationSignals : IDisposable
                 }
 
                 context.Cancel = true;
-                console.WriteMessage("tidemark: stopping, undoing what was begun (once more to stop at once)");
+                console.WriteMessage(answer);
                 _source.Cancel();
             }))];
 

@@ -104,6 +104,9 @@ public sealed partial class NbdClient : IAsyncDisposable
     /// <summary>The longest single request; longer reads and writes are cut.</summary>
     public int MaximumPayload => _export.MaximumPayload;
 
+    /// <summary>See <see cref="NbdClientOptions.InlineCompletions"/>.</summary>
+    internal bool InlineCompletions => _options.InlineCompletions;
+
     /// <summary>Why the connection failed; null while it works.</summary>
     public Exception? Failure
     {

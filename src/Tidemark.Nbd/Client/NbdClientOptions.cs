@@ -24,6 +24,17 @@ public sealed record NbdClientOptions
     /// <summary>How many requests may be under way at once; further callers wait.</summary>
     public int MaximumRequests { get; init; } = 64;
 
+    /// <summary>
+    /// Whether the code that awaits a request goes on on the thread that received its reply, so that no other thread is
+    /// woken. It must not block on another request of the same connection. With at most
+    /// <see cref="MaximumInlineRequests"/> requests it may send further ones: their headers fit in a socket's buffer
+    /// even when nobody reads it, so that receiving never waits for sending.
+    /// </summary>
+    public bool InlineCompletions { get; init; }
+
+    /// <summary>The most requests under way with which <see cref="InlineCompletions"/> is safe.</summary>
+    public const int MaximumInlineRequests = 128;
+
     /// <summary>How long connecting and the handshake may take together.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(30);
 

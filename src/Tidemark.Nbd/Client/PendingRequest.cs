@@ -10,8 +10,8 @@ namespace Tidemark.Nbd.Client;
 /// <remarks>
 /// States: free (in the client's stack) → registered (the cookie is valid, before a byte is sent) → answered or failed
 /// (by the receive loop alone) → its caller took the result → free. The memory that the caller lent is touched by
-/// nobody after "answered or failed". Continuations run on the thread pool, never on the receive loop: one that blocked
-/// there would stop all replies.
+/// nobody after "answered or failed". Continuations run on the thread pool: one that blocked on the receive loop would
+/// stop all replies. Only who says that theirs never do gets them there (InlineCompletions).
 /// </remarks>
 internal sealed class PendingRequest : IValueTaskSource, IThreadPoolWorkItem
 {
@@ -96,7 +96,14 @@ internal sealed class PendingRequest : IValueTaskSource, IThreadPoolWorkItem
         _outcome = failure;
         Target = default;
         Extents = null;
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        if (_client.InlineCompletions)
+        {
+            ((IThreadPoolWorkItem)this).Execute();
+        }
+        else
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        }
     }
 
     void IThreadPoolWorkItem.Execute()

@@ -60,6 +60,10 @@ public sealed class NbdExport
         Contexts = contexts;
     }
 
+    /// <summary>Raised each time when a client has left and no other is in the export. Handlers run on the thread of the
+    /// connection that ends, and must not throw.</summary>
+    public event Action? LastClientLeft;
+
     /// <summary>The name that clients ask for.</summary>
     public string Name { get; }
 
@@ -165,15 +169,18 @@ public sealed class NbdExport
     /// <summary>A client has left, and none of its requests is under way.</summary>
     internal void Detach(ServerConnection connection)
     {
-        TaskCompletionSource? removed = null;
+        TaskCompletionSource? removed;
         lock (_gate)
         {
-            if (_connections.Remove(connection) && _connections.Count == 0)
+            if (!_connections.Remove(connection) || _connections.Count > 0)
             {
-                removed = _removed;
+                return;
             }
+
+            removed = _removed;
         }
 
+        LastClientLeft?.Invoke();
         removed?.TrySetResult();
     }
 

@@ -1,0 +1,191 @@
+using System.CommandLine;
+using Tidemark.Blocks.Graph;
+using Tidemark.Cli.Terminal;
+using Tidemark.Nbd.Protocol;
+using Tidemark.Nbd.Server;
+
+namespace Tidemark.Cli.Nbd;
+
+/// <summary><c>tidemark nbd serve PATH</c>: an image as an NBD export, until a signal comes.</summary>
+/// <remarks>
+/// When clients can connect, the export's URI is printed as one line on standard output. A signal, or with
+/// <c>--once</c> the departure of the last client, ends it: requests under way finish, their replies leave, the socket
+/// is removed, the image is closed; only then does the program end, with 0 if all of that worked.
+/// </remarks>
+internal sealed class NbdServeCommand
+{
+    /// <summary>The verb.</summary>
+    public const string Name = "serve";
+
+    private const string DefaultAddress = "127.0.0.1";
+    private const int DefaultConnections = 64;
+
+    private readonly CommandConsole _console;
+    private readonly Command _command = new(Name, "Serve a disk image over NBD until a signal comes.");
+    private readonly Argument<string> _path = new("PATH") { Description = "A raw or qcow2 image, or a block device." };
+    private readonly Option<string?> _format = new("--format", "-f")
+    {
+        Description = "The image's format, when its first bytes are not to be believed.",
+        HelpName = "raw|qcow2",
+    };
+
+    private readonly Option<string?> _socket = new("--socket", "-k")
+    {
+        Description = "Listen on a unix socket of this path.",
+        HelpName = "PATH",
+    };
+
+    private readonly Option<string?> _address = new("--address", "-b")
+    {
+        Description = $"Listen on this address. Default: {DefaultAddress}, which only this machine reaches.",
+        HelpName = "HOST",
+    };
+
+    private readonly Option<int?> _port = new("--port", "-p")
+    {
+        Description = "The TCP port; 0 lets the system choose. Default: 10809.",
+        HelpName = "N",
+    };
+
+    private readonly Option<string> _export = new("--export", "-x")
+    {
+        Description = "The export's name. Default: the empty name, which clients get that ask for none.",
+        HelpName = "NAME",
+        DefaultValueFactory = _ => "",
+    };
+
+    private readonly Option<bool> _readOnly = new("--read-only", "-r") { Description = "Refuse writes." };
+    private readonly Option<string[]> _bitmaps = new("--bitmap", "-B")
+    {
+        Description = "Offer a dirty bitmap as qemu:dirty-bitmap:NAME; may be repeated.",
+        HelpName = "NAME",
+    };
+
+    private readonly Option<int> _connections = new("--connections", "-e")
+    {
+        Description = "How many clients are served at once; others wait.",
+        HelpName = "N",
+        DefaultValueFactory = _ => DefaultConnections,
+    };
+
+    private readonly Option<bool> _once =
+        new("--once") { Description = "End when the last client has left, after the first one has come." };
+
+    private readonly Option<bool> _persistent =
+        new("--persistent", "-t") { Description = "Stay when the last client leaves. This is the default." };
+
+    private NbdServeCommand(CommandConsole console)
+    {
+        _console = console;
+        _format.AcceptOnlyFromAmong("raw", "qcow2");
+        _command.Add(_path);
+        _command.Add(_format);
+        _command.Add(_socket);
+        _command.Add(_address);
+        _command.Add(_port);
+        _command.Add(_export);
+        _command.Add(_readOnly);
+        _command.Add(_bitmaps);
+        _command.Add(_connections);
+        _command.Add(_persistent);
+        _command.Add(_once);
+        _command.SetAction(RunAsync);
+    }
+
+    /// <summary>Builds the verb.</summary>
+    public static Command Create(CommandConsole console) => new NbdServeCommand(console)._command;
+
+    private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        var endPoint = EndPoint(parsed);
+        if (parsed.GetValue(_once) && parsed.GetValue(_persistent))
+        {
+            throw new UsageException("--once and --persistent cannot be used together");
+        }
+
+        var connections = parsed.GetValue(_connections);
+        if (connections < 1)
+        {
+            throw new UsageException("--connections must be at least 1");
+        }
+
+        var disk = await ServedDisk.OpenAsync(
+            parsed.GetRequiredValue(_path), parsed.GetValue(_format), parsed.GetValue(_readOnly), _console,
+            cancellationToken);
+        try
+        {
+            await ServeAsync(parsed, disk, endPoint, connections, cancellationToken);
+        }
+        catch
+        {
+            await CloseAfterFailureAsync(disk);
+            throw;
+        }
+
+        await disk.DisposeAsync();
+        return ExitCode.Success;
+    }
+
+    private async Task ServeAsync(
+        ParseResult parsed, ServedDisk disk, NbdEndPoint endPoint, int connections,
+        CancellationToken cancellationToken)
+    {
+        await using var graph = new BlockGraph();
+        await using var server = new NbdServer(new NbdServerOptions { MaximumConnections = connections });
+        var name = parsed.GetRequiredValue(_export);
+        var backend = graph.CreateBackend(disk.Node, $"export '{name}'");
+        var export = new NbdExport(name, backend, new NbdExportOptions
+        {
+            Writable = !parsed.GetValue(_readOnly),
+            Bitmaps = [.. (parsed.GetValue(_bitmaps) ?? []).Distinct(StringComparer.Ordinal).Select(disk.FindBitmap)],
+        });
+        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        if (parsed.GetValue(_once))
+        {
+            export.LastClientLeft += () => ended.TrySetResult();
+        }
+
+        server.AddExport(export);
+        var listening = await server.ListenAsync(endPoint, cancellationToken);
+        await _console.Output.WriteLineAsync(new NbdUri(listening, name).ToString().AsMemory(), cancellationToken);
+        try
+        {
+            await ended.Task.WaitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // A signal: the ordinary end of a server.
+        }
+
+        await server.StopAsync();
+    }
+
+    private NbdEndPoint EndPoint(ParseResult parsed)
+    {
+        var (socket, address, port) =
+            (parsed.GetValue(_socket), parsed.GetValue(_address), parsed.GetValue(_port));
+        if (socket is not null)
+        {
+            return address is null && port is null
+                ? NbdEndPoint.ForUnix(Path.GetFullPath(socket))
+                : throw new UsageException("--socket cannot be used together with --address or --port");
+        }
+
+        return port is null or (>= 0 and <= ushort.MaxValue)
+            ? NbdEndPoint.ForTcp(address ?? DefaultAddress, port ?? NbdEndPoint.ForTcp(DefaultAddress).Port)
+            : throw new UsageException($"--port {port}: a port is between 0 and {ushort.MaxValue}");
+    }
+
+    // The first error is the one that counts; that the image was not closed well is told beside it.
+    private async Task CloseAfterFailureAsync(ServedDisk disk)
+    {
+        try
+        {
+            await disk.DisposeAsync();
+        }
+        catch (Blocks.Nodes.BlockException exception)
+        {
+            _console.WriteWarning($"the image was not closed well: {exception.Message}");
+        }
+    }
+}
