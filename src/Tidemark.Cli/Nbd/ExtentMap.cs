@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json;
-using Tidemark.Blocks.Extents;
 using Tidemark.Nbd.Client;
 using Tidemark.Nbd.Protocol;
 
@@ -11,9 +10,9 @@ internal sealed class ExtentMap
 {
     private readonly string _context;
     private readonly long _length;
-    private readonly List<(long Offset, long Length, long Type)> _extents;
+    private readonly List<NbdExtent> _extents;
 
-    private ExtentMap(string context, long length, List<(long Offset, long Length, long Type)> extents)
+    private ExtentMap(string context, long length, List<NbdExtent> extents)
     {
         _context = context;
         _length = length;
@@ -33,10 +32,9 @@ internal sealed class ExtentMap
             throw new CliException($"--map: the server does not offer the metadata context '{context}'");
         }
 
-        var extents = new ExtentList();
-        await client.GetExtentsAsync(context, 0, client.Length, extents, cancellationToken);
-        return new ExtentMap(
-            context, client.Length, [.. extents.Select(extent => (extent.Offset, extent.Length, TypeOf(extent.Flags)))]);
+        List<NbdExtent> extents = [];
+        await client.GetMetaContextAsync(context, 0, client.Length, extents, cancellationToken);
+        return new ExtentMap(context, client.Length, extents);
     }
 
     /// <summary>A list of <c>offset</c>, <c>length</c>, <c>type</c>, <c>description</c>.</summary>
@@ -96,7 +94,7 @@ internal sealed class ExtentMap
         }
     }
 
-    private void WriteType(Utf8JsonWriter writer, long type)
+    private void WriteType(Utf8JsonWriter writer, ulong type)
     {
         writer.WriteNumber("type", type);
         if (Describe(type) is { } words)
@@ -105,14 +103,14 @@ internal sealed class ExtentMap
         }
     }
 
-    private IEnumerable<(long Type, long Size)> Totals() => _extents
-        .GroupBy(extent => extent.Type)
+    private IEnumerable<(ulong Type, long Size)> Totals() => _extents
+        .GroupBy(extent => extent.State)
         .OrderBy(group => group.Key)
         .Select(group => (group.Key, group.Sum(extent => extent.Length)));
 
     private double Percent(long size) => 100.0 * size / _length;
 
-    private string? Describe(long type) => (_context, type) switch
+    private string? Describe(ulong type) => (_context, type) switch
     {
         (MetaContextNames.BaseAllocation, 0) => "data",
         (MetaContextNames.BaseAllocation, 1) => "hole",
@@ -120,9 +118,10 @@ internal sealed class ExtentMap
         (MetaContextNames.BaseAllocation, 3) => "hole,zero",
         _ when _context.StartsWith(MetaContextNames.DirtyBitmapPrefix, StringComparison.Ordinal) =>
             type switch { 0 => "clean", 1 => "dirty", _ => null },
+        (MetaContextNames.AllocationDepth, 0) => "absent",
+        (MetaContextNames.AllocationDepth, 1) => "local",
+        (MetaContextNames.AllocationDepth, _) =>
+            string.Create(CultureInfo.InvariantCulture, $"backing depth {type}"),
         _ => null,
     };
-
-    private static long TypeOf(ExtentFlags flags) =>
-        (flags & ExtentFlags.Dirty) != 0 ? 1 : (long)(flags & (ExtentFlags.Hole | ExtentFlags.Zero));
 }

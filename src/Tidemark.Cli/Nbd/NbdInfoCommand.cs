@@ -70,25 +70,18 @@ internal sealed class NbdInfoCommand
 
     private async Task<int> DescribeAsync(NbdUri uri, bool isList, bool json, CancellationToken cancellationToken)
     {
-        var options = new NbdClientOptions { ExportName = uri.ExportName };
-        var survey = isList
-            ? await NbdServerSurvey.OfAllAsync(uri.EndPoint, options, cancellationToken)
-            : await NbdServerSurvey.OfExportAsync(uri.EndPoint, options, cancellationToken);
-        foreach (var (name, reason) in survey.Refused)
-        {
-            _console.WriteError($"export '{name}' is listed, but: {reason.Message}");
-        }
-
+        var server = await NbdClient.DescribeAsync(
+            uri.EndPoint, new NbdClientOptions { ExportName = uri.ExportName }, isList, cancellationToken);
         if (json)
         {
-            JsonOutput.Write(_console, writer => SurveyReport.WriteJson(writer, survey, uri));
+            JsonOutput.Write(_console, writer => ServerReport.WriteJson(writer, server, uri));
         }
         else
         {
-            SurveyReport.WriteText(_console.Output, survey, uri);
+            ServerReport.WriteText(_console.Output, server, uri);
         }
 
-        return survey.Refused.Count == 0 ? ExitCode.Success : ExitCode.Failure;
+        return ExitCode.Success;
     }
 
     private async Task<int> MapAsync(

@@ -61,6 +61,11 @@ internal sealed class NbdServeCommand
         HelpName = "NAME",
     };
 
+    private readonly Option<bool> _allocationDepth = new("--allocation-depth", "-A")
+    {
+        Description = "Offer qemu:allocation-depth: which image of the chain holds the bytes.",
+    };
+
     private readonly Option<int> _connections = new("--connections", "-e")
     {
         Description = "How many clients are served at once; others wait.",
@@ -86,6 +91,7 @@ internal sealed class NbdServeCommand
         _command.Add(_export);
         _command.Add(_readOnly);
         _command.Add(_bitmaps);
+        _command.Add(_allocationDepth);
         _command.Add(_connections);
         _command.Add(_persistent);
         _command.Add(_once);
@@ -97,7 +103,8 @@ internal sealed class NbdServeCommand
 
     private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        var endPoint = EndPoint(parsed);
+        // Sockets that were handed over come first: nothing else may have taken their descriptors.
+        var endPoint = EndPoint(parsed, SocketActivation.Count > 0);
         if (parsed.GetValue(_once) && parsed.GetValue(_persistent))
         {
             throw new UsageException("--once and --persistent cannot be used together");
@@ -114,7 +121,16 @@ internal sealed class NbdServeCommand
             cancellationToken);
         try
         {
-            await ServeAsync(parsed, disk, endPoint, connections, cancellationToken);
+            await ServeAsync(
+                parsed,
+                disk,
+                endPoint,
+                new NbdServerOptions
+                {
+                    MaximumConnections = connections,
+                    StopAfterLastClient = parsed.GetValue(_once),
+                },
+                cancellationToken);
         }
         catch
         {
@@ -127,43 +143,52 @@ internal sealed class NbdServeCommand
     }
 
     private async Task ServeAsync(
-        ParseResult parsed, ServedDisk disk, NbdEndPoint endPoint, int connections,
+        ParseResult parsed, ServedDisk disk, NbdEndPoint? endPoint, NbdServerOptions options,
         CancellationToken cancellationToken)
     {
         await using var graph = new BlockGraph();
-        await using var server = new NbdServer(new NbdServerOptions { MaximumConnections = connections });
+        await using var server = new NbdServer(options);
         var name = parsed.GetRequiredValue(_export);
-        var backend = graph.CreateBackend(disk.Node, $"export '{name}'");
-        var export = new NbdExport(name, backend, new NbdExportOptions
+        var bitmaps = parsed.GetValue(_bitmaps) ?? [];
+        server.AddExport(new NbdExport(name, graph.CreateBackend(disk.Node, $"export '{name}'"), new NbdExportOptions
         {
             Writable = !parsed.GetValue(_readOnly),
-            Bitmaps = [.. (parsed.GetValue(_bitmaps) ?? []).Distinct(StringComparer.Ordinal).Select(disk.FindBitmap)],
-        });
-        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        if (parsed.GetValue(_once))
+            AllocationDepth = parsed.GetValue(_allocationDepth),
+            Bitmaps = [.. bitmaps.Distinct(StringComparer.Ordinal).Select(disk.FindBitmap)],
+        }));
+        IReadOnlyList<NbdEndPoint> listening = endPoint is null
+            ? server.ListenActivated()
+            : [await server.ListenAsync(endPoint, cancellationToken)];
+        foreach (var place in listening)
         {
-            export.LastClientLeft += () => ended.TrySetResult();
+            await _console.Output.WriteLineAsync(new NbdUri(place, name).ToString().AsMemory(), cancellationToken);
         }
 
-        server.AddExport(export);
-        var listening = await server.ListenAsync(endPoint, cancellationToken);
-        await _console.Output.WriteLineAsync(new NbdUri(listening, name).ToString().AsMemory(), cancellationToken);
         try
         {
-            await ended.Task.WaitAsync(cancellationToken);
+            await server.Stopped.WaitAsync(cancellationToken);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
             // A signal: the ordinary end of a server.
+            await server.StopAsync();
         }
-
-        await server.StopAsync();
     }
 
-    private NbdEndPoint EndPoint(ParseResult parsed)
+    // Null when the process was started with its sockets.
+    private NbdEndPoint? EndPoint(ParseResult parsed, bool isActivated)
     {
         var (socket, address, port) =
             (parsed.GetValue(_socket), parsed.GetValue(_address), parsed.GetValue(_port));
+        if (isActivated)
+        {
+            return socket is null && address is null && port is null
+                ? null
+                : throw new UsageException(
+                    "this process was started with sockets to listen on (LISTEN_FDS): --socket, --address and --port "
+                    + "cannot be used");
+        }
+
         if (socket is not null)
         {
             return address is null && port is null

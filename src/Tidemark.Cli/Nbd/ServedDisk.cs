@@ -1,27 +1,25 @@
 using Tidemark.Blocks.Bitmaps;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Cli.Terminal;
-using Tidemark.Qcow2;
+using Tidemark.Images.Opening;
 
 namespace Tidemark.Cli.Nbd;
 
 /// <summary>The disk behind <c>nbd serve</c>: an image with everything below it, opened as qemu-nbd opens it.</summary>
 internal sealed class ServedDisk : IAsyncDisposable
 {
-    private readonly Qcow2Chain _chain;
-    private readonly ProbedRawFilter? _filter;
+    /// <summary>The most memory for the L2 tables of the chain: 64 GiB of disk in clusters of 64 KiB.</summary>
+    private const long MetadataCacheLimit = 8 << 20;
 
-    private ServedDisk(Qcow2Chain chain, ProbedRawFilter? filter)
-    {
-        _chain = chain;
-        _filter = filter;
-    }
+    private readonly OpenImage _image;
+
+    private ServedDisk(OpenImage image) => _image = image;
 
     /// <summary>What clients see.</summary>
-    public BlockNode Node => (BlockNode?)_filter ?? _chain.Top;
+    public BlockNode Node => _image.Top;
 
     /// <summary>Opens an image.</summary>
-    /// <param name="path">The image or device.</param>
+    /// <param name="path">The image, device or URI.</param>
     /// <param name="format">Its format; null to look at its first bytes.</param>
     /// <param name="readOnly">Whether nobody may write.</param>
     /// <param name="console">For the warning about a guessed format.</param>
@@ -29,38 +27,42 @@ internal sealed class ServedDisk : IAsyncDisposable
     public static async Task<ServedDisk> OpenAsync(
         string path, string? format, bool readOnly, CommandConsole console, CancellationToken cancellationToken)
     {
-        var chain = await Qcow2Chain.OpenAsync(
-            Path.GetFullPath(path),
-            new Qcow2ChainOptions { Format = format, ReadOnly = readOnly, NodeName = "disk" },
+        var image = await ImageOpener.OpenAsync(
+            path,
+            new ImageOpenOptions
+            {
+                Format = format,
+                Writable = !readOnly,
+                NodeName = "disk",
+                MetadataCacheLimit = MetadataCacheLimit,
+            },
             cancellationToken);
-        if (format is not null || chain.Top.Driver == "qcow2")
+        if (image.TopLayer is { IsRaw: true, WasProbed: true })
         {
-            return new ServedDisk(chain, null);
+            console.WriteWarning(
+                $"the format of '{path}' was not given, and it looks like a raw disk. "
+                + (readOnly
+                    ? "Say --format raw to be sure."
+                    : "Writes that would make it look like another format are refused; --format raw allows them."));
         }
 
-        console.WriteWarning(
-            $"the format of '{path}' was not given, and it looks like a raw disk. "
-            + (readOnly
-                ? "Say --format raw to be sure."
-                : "Writes that would make its first sector look like an image are refused; --format raw allows them."));
-        return new ServedDisk(chain, readOnly ? null : new ProbedRawFilter("probed", chain.Top));
+        return new ServedDisk(image);
     }
 
-    /// <summary>A bitmap of the disk, or of the image below it that is the first to have one of that name.</summary>
+    /// <summary>A bitmap of the disk, or of the first image below it that has one of that name.</summary>
     /// <exception cref="CliException">There is none.</exception>
     public DirtyBitmap FindBitmap(string name)
     {
-        for (var node = Node; node is not null;
-            node = node.ChildOf(node.IsFilter ? ChildRole.File : ChildRole.Backing))
+        foreach (var layer in _image.Layers)
         {
-            if (node.Bitmaps.Find(name) is { } bitmap)
+            if (layer.Node.Bitmaps.Find(name) is { } bitmap)
             {
                 return bitmap;
             }
 
-            if (node is Qcow2Node { BitmapProblem: { } problem })
+            if (layer.Qcow2?.BitmapProblem is { } problem)
             {
-                throw new CliException($"the bitmaps of '{node.Name}' cannot be read: {problem}");
+                throw new CliException($"--bitmap '{name}': the bitmaps of '{layer.FileName}' cannot be read: {problem}");
             }
         }
 
@@ -69,13 +71,5 @@ internal sealed class ServedDisk : IAsyncDisposable
 
     /// <summary>Closes the images, which stores their bitmaps.</summary>
     /// <exception cref="BlockException">Not everything could be stored.</exception>
-    public async ValueTask DisposeAsync()
-    {
-        if (_filter is not null)
-        {
-            await _filter.DisposeAsync();
-        }
-
-        await _chain.DisposeAsync();
-    }
+    public ValueTask DisposeAsync() => _image.DisposeAsync();
 }

@@ -60,10 +60,6 @@ public sealed class NbdExport
         Contexts = contexts;
     }
 
-    /// <summary>Raised each time when a client has left and no other is in the export. Handlers run on the thread of the
-    /// connection that ends, and must not throw.</summary>
-    public event Action? LastClientLeft;
-
     /// <summary>The name that clients ask for.</summary>
     public string Name { get; }
 
@@ -169,18 +165,15 @@ public sealed class NbdExport
     /// <summary>A client has left, and none of its requests is under way.</summary>
     internal void Detach(ServerConnection connection)
     {
-        TaskCompletionSource? removed;
+        TaskCompletionSource? removed = null;
         lock (_gate)
         {
-            if (!_connections.Remove(connection) || _connections.Count > 0)
+            if (_connections.Remove(connection) && _connections.Count == 0)
             {
-                return;
+                removed = _removed;
             }
-
-            removed = _removed;
         }
 
-        LastClientLeft?.Invoke();
         removed?.TrySetResult();
     }
 

@@ -91,9 +91,15 @@ internal sealed class ServerHandshake
     }
 
     /// <summary>What is said of an export to this client.</summary>
-    internal NbdTransmissionFlags FlagsOf(NbdExport export) => export.Flags(
-        StructuredReplies,
-        mayFilterContexts: ExtendedHeaders && ReferenceEquals(_selectedFor, export) && _selected.Count > 0);
+    internal NbdTransmissionFlags FlagsOf(NbdExport export)
+    {
+        var flags = export.Flags(
+            StructuredReplies,
+            mayFilterContexts: ExtendedHeaders && ReferenceEquals(_selectedFor, export) && _selected.Count > 0);
+
+        // A client that opened a second connection would wait until it closes the first.
+        return Server.Options.MaximumConnections > 1 ? flags : flags & ~NbdTransmissionFlags.CanMultiConnection;
+    }
 
     /// <summary>Remembers which contexts were selected, for which export.</summary>
     internal void Select(NbdExport? export, IReadOnlyList<ExportContext> contexts)

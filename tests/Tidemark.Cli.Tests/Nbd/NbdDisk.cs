@@ -23,4 +23,40 @@ internal static class NbdDisk
             top);
         return top;
     }
+
+    /// <summary>A chain of three images of 32 MiB with random data, zeroes and discards in each; <c>b0</c> is a bitmap of
+    /// the top.</summary>
+    public static async Task<string> CreateRandomAsync(TemporaryDirectory folder, Random random)
+    {
+        const int Clusters = 512;
+        string? below = null;
+        foreach (var name in new[] { "r0.qcow2", "r1.qcow2", "r2.qcow2" })
+        {
+            var path = folder.File(name);
+            System.IO.File.Delete(path);
+            await Tool.RunOkAsync(
+                "qemu-img",
+                below is null
+                    ? ["create", "-q", "-f", "qcow2", path, "32M"]
+                    : ["create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2", path]);
+            if (name == "r2.qcow2")
+            {
+                await Tool.RunOkAsync("qemu-img", "bitmap", "--add", path, "b0");
+            }
+
+            List<string> commands = [];
+            for (var count = 0; count < 12; count++)
+            {
+                var at = random.Next(Clusters);
+                var length = random.Next(1, Math.Min(40, Clusters - at) + 1);
+                var what = random.Next(4) switch { 0 => "write -z", 1 => "discard", _ => "write -P 5" };
+                commands.AddRange(["-c", $"{what} {at * 64}k {length * 64}k"]);
+            }
+
+            await Tool.RunOkAsync("qemu-io", ["-f", "qcow2", .. commands, path]);
+            below = path;
+        }
+
+        return below!;
+    }
 }

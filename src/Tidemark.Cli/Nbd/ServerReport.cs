@@ -5,23 +5,23 @@ using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Cli.Nbd;
 
-/// <summary>A survey of a server as nbdinfo prints it: the same fields in the same order, but for <c>content</c>, which
+/// <summary>What a server says of itself as nbdinfo prints it: the same fields in the same order, but for <c>content</c>, which
 /// needs another program to guess.</summary>
-internal static class SurveyReport
+internal static class ServerReport
 {
     private const string Units = "KMGTPE";
 
     /// <summary>Writes the object that <c>nbdinfo --json --no-content</c> prints.</summary>
-    public static void WriteJson(Utf8JsonWriter writer, NbdServerSurvey survey, NbdUri uri)
+    public static void WriteJson(Utf8JsonWriter writer, NbdServerDescription server, NbdUri uri)
     {
         writer.WriteStartObject();
-        writer.WriteString("protocol", Protocol(survey));
-        writer.WriteBoolean("TLS", false);
-        writer.WriteBoolean("structured", survey.HasStructuredReplies);
+        writer.WriteString("protocol", Protocol(server));
+        writer.WriteBoolean("TLS", server.IsEncrypted);
+        writer.WriteBoolean("structured", server.HasStructuredReplies);
         writer.WriteStartArray("exports");
-        foreach (var export in survey.Exports)
+        foreach (var export in server.Exports)
         {
-            WriteExport(writer, survey, export, uri);
+            WriteExport(writer, server, export, uri);
         }
 
         writer.WriteEndArray();
@@ -29,11 +29,11 @@ internal static class SurveyReport
     }
 
     /// <summary>Writes the lines that nbdinfo prints without <c>--json</c>.</summary>
-    public static void WriteText(TextWriter output, NbdServerSurvey survey, NbdUri uri)
+    public static void WriteText(TextWriter output, NbdServerDescription server, NbdUri uri)
     {
-        output.WriteLine($"protocol: {Protocol(survey)} without TLS, using "
-            + $"{(survey.HasStructuredReplies ? "structured" : "simple")} packets");
-        foreach (var export in survey.Exports)
+        output.WriteLine($"protocol: {Protocol(server)} {(server.IsEncrypted ? "with" : "without")} TLS, using "
+            + $"{(server.HasStructuredReplies ? "structured" : "simple")} packets");
+        foreach (var export in server.Exports)
         {
             output.WriteLine($"export=\"{JsonEncodedText.Encode(
                 export.Name, System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\":");
@@ -47,16 +47,16 @@ internal static class SurveyReport
                 ? string.Create(CultureInfo.InvariantCulture, $"\texport-size: {export.Length}")
                 : string.Create(CultureInfo.InvariantCulture, $"\texport-size: {export.Length} ({size})"));
             output.WriteLine($"\turi: {(uri with { ExportName = export.Name })}");
-            if (export.Contexts is { } contexts)
+            if (server.HasStructuredReplies)
             {
                 output.WriteLine("\tcontexts:");
-                foreach (var context in contexts)
+                foreach (var context in export.MetaContexts)
                 {
                     output.WriteLine($"\t\t{context}");
                 }
             }
 
-            foreach (var (name, value) in Abilities(survey, export))
+            foreach (var (name, value) in Abilities(server, export))
             {
                 output.WriteLine($"\t{name}: {(value ? "true" : "false")}");
             }
@@ -81,10 +81,10 @@ internal static class SurveyReport
         return string.Create(CultureInfo.InvariantCulture, $"{bytes}{(unit < 0 ? "" : Units[unit])}");
     }
 
-    private static string Protocol(NbdServerSurvey survey) => survey.IsFixedNewstyle ? "newstyle-fixed" : "newstyle";
+    private static string Protocol(NbdServerDescription server) => server.IsFixedNewstyle ? "newstyle-fixed" : "newstyle";
 
     private static void WriteExport(
-        Utf8JsonWriter writer, NbdServerSurvey survey, NbdExportDetails export, NbdUri uri)
+        Utf8JsonWriter writer, NbdServerDescription server, NbdExportDescription export, NbdUri uri)
     {
         writer.WriteStartObject();
         writer.WriteString("export-name", export.Name);
@@ -94,10 +94,10 @@ internal static class SurveyReport
         }
 
         writer.WriteString("uri", (uri with { ExportName = export.Name }).ToString());
-        if (export.Contexts is { } contexts)
+        if (server.HasStructuredReplies)
         {
             writer.WriteStartArray("contexts");
-            foreach (var context in contexts)
+            foreach (var context in export.MetaContexts)
             {
                 writer.WriteStringValue(context);
             }
@@ -105,7 +105,7 @@ internal static class SurveyReport
             writer.WriteEndArray();
         }
 
-        foreach (var (name, value) in Abilities(survey, export))
+        foreach (var (name, value) in Abilities(server, export))
         {
             writer.WriteBoolean(name, value);
         }
@@ -120,13 +120,13 @@ internal static class SurveyReport
         writer.WriteEndObject();
     }
 
-    private static IEnumerable<(string Name, bool Value)> Abilities(NbdServerSurvey survey, NbdExportDetails export)
+    private static IEnumerable<(string Name, bool Value)> Abilities(NbdServerDescription server, NbdExportDescription export)
     {
         bool Has(NbdTransmissionFlags flag) => (export.Flags & flag) != 0;
         yield return ("is_rotational", Has(NbdTransmissionFlags.Rotational));
         yield return ("is_read_only", Has(NbdTransmissionFlags.ReadOnly));
         yield return ("can_cache", Has(NbdTransmissionFlags.SendCache));
-        yield return ("can_df", survey.HasStructuredReplies && Has(NbdTransmissionFlags.SendDontFragment));
+        yield return ("can_df", server.HasStructuredReplies && Has(NbdTransmissionFlags.SendDontFragment));
         yield return ("can_fast_zero", Has(NbdTransmissionFlags.SendFastZero));
         yield return ("can_flush", Has(NbdTransmissionFlags.SendFlush));
         yield return ("can_fua", Has(NbdTransmissionFlags.SendFua));
@@ -135,13 +135,13 @@ internal static class SurveyReport
         yield return ("can_zero", Has(NbdTransmissionFlags.SendWriteZeroes));
     }
 
-    private static IEnumerable<(string Name, long Value)> Sizes(NbdExportDetails export)
+    private static IEnumerable<(string Name, long Value)> Sizes(NbdExportDescription export)
     {
-        if (export.BlockSizes is { } sizes)
+        if (export.HasBlockSizes)
         {
-            yield return ("block_size_minimum", sizes.Minimum);
-            yield return ("block_size_preferred", sizes.Preferred);
-            yield return ("block_size_maximum", sizes.Maximum);
+            yield return ("block_size_minimum", export.MinimumBlockSize);
+            yield return ("block_size_preferred", export.PreferredBlockSize);
+            yield return ("block_size_maximum", export.MaximumBlockSize);
         }
     }
 }
