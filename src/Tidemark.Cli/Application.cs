@@ -80,9 +80,11 @@ internal static class Application
 
     private static IEnumerable<string> Verbs(Command command)
     {
-        for (var verb = command; verb is not (null or RootCommand); verb = verb.Parents.OfType<Command>().FirstOrDefault())
+        var verb = command;
+        while (verb is not (null or RootCommand))
         {
             yield return verb.Name;
+            verb = verb.Parents.OfType<Command>().FirstOrDefault();
         }
     }
 }

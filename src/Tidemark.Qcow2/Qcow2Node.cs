@@ -286,10 +286,10 @@ public sealed partial class Qcow2Node : BlockNode
         }
     }
 
+    // A zeroed cluster that keeps its storage is a hole to QEMU too: what it holds is no data.
     private static ExtentFlags FlagsOf(ClusterKind kind) => kind switch
     {
-        ClusterKind.ZeroPlain => ExtentFlags.Hole | ExtentFlags.Zero,
-        ClusterKind.ZeroAllocated => ExtentFlags.Zero,
+        ClusterKind.ZeroPlain or ClusterKind.ZeroAllocated => ExtentFlags.Hole | ExtentFlags.Zero,
         _ => ExtentFlags.None,
     };
 

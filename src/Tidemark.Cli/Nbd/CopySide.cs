@@ -113,6 +113,10 @@ internal sealed class CopySide : IAsyncDisposable
         string name, string text, NbdNodeOptions options, CancellationToken cancellationToken)
     {
         var uri = NbdUri.Parse(text);
-        return NbdNode.ConnectAsync(name, uri.EndPoint, options with { ExportName = uri.ExportName }, cancellationToken);
+        return NbdNode.ConnectAsync(
+            name,
+            uri.EndPoint,
+            options with { ExportName = uri.ExportName, Client = NbdClientOptions.ForUri(uri, options.Client) },
+            cancellationToken);
     }
 }

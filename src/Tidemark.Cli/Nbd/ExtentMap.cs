@@ -25,7 +25,7 @@ internal sealed class ExtentMap
     {
         await using var client = await NbdClient.ConnectAsync(
             uri.EndPoint,
-            new NbdClientOptions { ExportName = uri.ExportName, MetaContexts = [context] },
+            NbdClientOptions.ForUri(uri, new NbdClientOptions { MetaContexts = [context] }),
             cancellationToken);
         if (!client.MetaContexts.Contains(context))
         {

@@ -3,7 +3,8 @@ using Tidemark.Cli.Terminal;
 
 namespace Tidemark.Cli.Nbd;
 
-/// <summary><c>tidemark nbd …</c>: disks over the network, without a backup: what qemu-nbd, nbdinfo and nbdcopy do.</summary>
+/// <summary><c>tidemark nbd …</c>: disks over the network, without a backup: what qemu-nbd, nbdinfo and nbdcopy
+/// do.</summary>
 internal static class NbdCommand
 {
     /// <summary>The verb.</summary>
@@ -23,7 +24,8 @@ internal static class NbdCommand
     public static bool IsServer(string[] arguments) => arguments is [Name, NbdServeCommand.Name, ..];
 
     /// <summary>
-    /// <c>--map</c> has a value only behind an equals sign, as with nbdinfo; the parser would take the next word for it.
+    /// <c>--map</c> has a value only behind an equals sign, as with nbdinfo; the parser would take the next word for
+    /// it.
     /// </summary>
     public static string[] Normalize(string[] arguments) => arguments is [Name, NbdInfoCommand.Name, ..]
         ? [.. arguments.Select(argument => argument == "--map" ? NbdInfoCommand.MapWithDefault : argument)]

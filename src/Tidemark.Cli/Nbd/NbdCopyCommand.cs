@@ -30,7 +30,8 @@ internal sealed class NbdCopyCommand
 
     private readonly Argument<string> _target = new("DST")
     {
-        Description = "An NBD URI; the path of a device, or of a file, which is made or replaced; or null: to read only.",
+        Description = "An NBD URI; the path of a device, or of a file, which is made or replaced; or null: to read "
+            + "only.",
     };
 
     private readonly Option<int> _connections = new("--connections", "-C")

@@ -20,7 +20,8 @@ internal sealed class NbdInfoCommand
     private readonly Command _command = new(Name, "Describe an NBD export, list a server's exports, or map extents.");
     private readonly Argument<string> _uri = new("URI")
     {
-        Description = "nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH",
+        Description = "nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH; nbds… for TLS, with "
+            + "tls-certificates=DIR.",
     };
 
     private readonly Option<bool> _list = new("--list", "-L") { Description = "Describe every export of the server." };
@@ -71,7 +72,7 @@ internal sealed class NbdInfoCommand
     private async Task<int> DescribeAsync(NbdUri uri, bool isList, bool json, CancellationToken cancellationToken)
     {
         var server = await NbdClient.DescribeAsync(
-            uri.EndPoint, new NbdClientOptions { ExportName = uri.ExportName }, isList, cancellationToken);
+            uri.EndPoint, NbdClientOptions.ForUri(uri), isList, cancellationToken);
         if (json)
         {
             JsonOutput.Write(_console, writer => ServerReport.WriteJson(writer, server, uri));

@@ -79,6 +79,8 @@ internal sealed class NbdServeCommand
     private readonly Option<bool> _persistent =
         new("--persistent", "-t") { Description = "Stay when the last client leaves. This is the default." };
 
+    private readonly ServerTlsOptions _tls;
+
     private NbdServeCommand(CommandConsole console)
     {
         _console = console;
@@ -93,6 +95,7 @@ internal sealed class NbdServeCommand
         _command.Add(_bitmaps);
         _command.Add(_allocationDepth);
         _command.Add(_connections);
+        _tls = new ServerTlsOptions(_command);
         _command.Add(_persistent);
         _command.Add(_once);
         _command.SetAction(RunAsync);
@@ -116,6 +119,7 @@ internal sealed class NbdServeCommand
             throw new UsageException("--connections must be at least 1");
         }
 
+        var tls = _tls.Read(parsed);
         var disk = await ServedDisk.OpenAsync(
             parsed.GetRequiredValue(_path), parsed.GetValue(_format), parsed.GetValue(_readOnly), _console,
             cancellationToken);
@@ -129,6 +133,7 @@ internal sealed class NbdServeCommand
                 {
                     MaximumConnections = connections,
                     StopAfterLastClient = parsed.GetValue(_once),
+                    Tls = tls,
                 },
                 cancellationToken);
         }
@@ -159,9 +164,10 @@ internal sealed class NbdServeCommand
         IReadOnlyList<NbdEndPoint> listening = endPoint is null
             ? server.ListenActivated()
             : [await server.ListenAsync(endPoint, cancellationToken)];
-        foreach (var place in listening)
+        var mode = options.Tls?.Mode ?? NbdTlsMode.Disable;
+        foreach (var uri in listening.Select(place => new NbdUri(place, name) { Tls = mode }))
         {
-            await _console.Output.WriteLineAsync(new NbdUri(place, name).ToString().AsMemory(), cancellationToken);
+            await _console.Output.WriteLineAsync(uri.ToString().AsMemory(), cancellationToken);
         }
 
         try

@@ -62,7 +62,8 @@ internal sealed class ServedDisk : IAsyncDisposable
 
             if (layer.Qcow2?.BitmapProblem is { } problem)
             {
-                throw new CliException($"--bitmap '{name}': the bitmaps of '{layer.FileName}' cannot be read: {problem}");
+                throw new CliException(
+                    $"--bitmap '{name}': the bitmaps of '{layer.FileName}' cannot be read: {problem}");
             }
         }
 

@@ -5,8 +5,8 @@ using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Cli.Nbd;
 
-/// <summary>What a server says of itself as nbdinfo prints it: the same fields in the same order, but for <c>content</c>, which
-/// needs another program to guess.</summary>
+/// <summary>What a server says of itself as nbdinfo prints it: the same fields in the same order, but for
+/// <c>content</c>, which needs another program to guess.</summary>
 internal static class ServerReport
 {
     private const string Units = "KMGTPE";
@@ -81,7 +81,8 @@ internal static class ServerReport
         return string.Create(CultureInfo.InvariantCulture, $"{bytes}{(unit < 0 ? "" : Units[unit])}");
     }
 
-    private static string Protocol(NbdServerDescription server) => server.IsFixedNewstyle ? "newstyle-fixed" : "newstyle";
+    private static string Protocol(NbdServerDescription server) =>
+        server.IsFixedNewstyle ? "newstyle-fixed" : "newstyle";
 
     private static void WriteExport(
         Utf8JsonWriter writer, NbdServerDescription server, NbdExportDescription export, NbdUri uri)
@@ -120,7 +121,8 @@ internal static class ServerReport
         writer.WriteEndObject();
     }
 
-    private static IEnumerable<(string Name, bool Value)> Abilities(NbdServerDescription server, NbdExportDescription export)
+    private static IEnumerable<(string Name, bool Value)> Abilities(
+        NbdServerDescription server, NbdExportDescription export)
     {
         bool Has(NbdTransmissionFlags flag) => (export.Flags & flag) != 0;
         yield return ("is_rotational", Has(NbdTransmissionFlags.Rotational));

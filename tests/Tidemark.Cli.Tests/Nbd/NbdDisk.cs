@@ -24,8 +24,8 @@ internal static class NbdDisk
         return top;
     }
 
-    /// <summary>A chain of three images of 32 MiB with random data, zeroes and discards in each; <c>b0</c> is a bitmap of
-    /// the top.</summary>
+    /// <summary>A chain of three images of 32 MiB with random data, zeroes and discards in each; <c>b0</c> is a bitmap
+    /// of the top.</summary>
     public static async Task<string> CreateRandomAsync(TemporaryDirectory folder, Random random)
     {
         const int Clusters = 512;

@@ -2,7 +2,8 @@ using System.Diagnostics;
 
 namespace Tidemark.Cli.Tests.Nbd;
 
-/// <summary><c>nbd serve</c> in this process, until it ends by itself or is stopped as a signal would stop it.</summary>
+/// <summary><c>nbd serve</c> in this process, until it ends by itself or is stopped as a signal would
+/// stop it.</summary>
 internal sealed class NbdServing : IAsyncDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
