@@ -9,7 +9,7 @@ public static class QemuVersions
     /// <summary>The variable that names the folder of versions.</summary>
     public const string Variable = "TIDEMARK_QEMU_VERSIONS";
 
-    /// <summary>The versions that the project knows and measures, oldest first, whether they are there or not.</summary>
+    /// <summary>The versions that the project measures, oldest first, whether they are there or not.</summary>
     public static IReadOnlyList<string> Wanted { get; } = ["5.2", "7.2", "10.0", "11.1"];
 
     /// <summary>The versions that are there, oldest first.</summary>
@@ -19,7 +19,8 @@ public static class QemuVersions
     public static QemuVersion? Newest => All.Count == 0 ? null : All[^1];
 
     /// <summary>
-    /// The version, or null. Debian's unstable release moves on: for the last of <see cref="Wanted"/> a newer one serves.
+    /// The version, or null. Debian's unstable release moves on: for the last of <see cref="Wanted"/> a newer one
+    /// serves.
     /// </summary>
     public static QemuVersion? Find(string name) =>
         All.FirstOrDefault(version => version.Name == name)

@@ -1,0 +1,141 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+
+namespace Tidemark.Fuzz;
+
+/// <summary>
+/// The search: takes an input that is there, changes it, runs it, and keeps it when it reached something new. Ends at
+/// the first finding, or after the executions asked for.
+/// </summary>
+internal sealed class FuzzRun(IFuzzTarget target, FuzzOptions options)
+{
+    private const int MaximumCorpus = 4096;
+    private const int MemoryInterval = 4096;
+    private static readonly TimeSpan _reportInterval = TimeSpan.FromSeconds(10);
+
+    private readonly List<byte[]> _corpus = [];
+    private readonly Coverage _coverage = new();
+    private readonly Stopwatch _time = Stopwatch.StartNew();
+    private long _executions;
+    private long _largestHeap;
+
+    /// <summary>Runs; returns the exit code: 0 nothing found, 1 a finding.</summary>
+    public int Run()
+    {
+        Console.WriteLine($"{target.Name}: {options.Executions:N0} executions, --seed {options.Seed}");
+        using var watch = new HangWatch(target.HangLimit, OnHang);
+        var random = new Random((int)(options.Seed ^ (options.Seed >> 32)));
+        var mutator = new Mutator(random, target.MaximumInput);
+        foreach (var seed in target.Seeds())
+        {
+            _corpus.Add(seed);
+            if (!Try(seed, watch, out _))
+            {
+                return 1;
+            }
+        }
+
+        if (_corpus.Count == 0)
+        {
+            _corpus.Add([]);
+        }
+
+        var report = _time.Elapsed + _reportInterval;
+        while (_executions < options.Executions)
+        {
+            var input = mutator.Mutate(_corpus[random.Next(_corpus.Count)], _corpus[random.Next(_corpus.Count)]);
+            if (!Try(input, watch, out var found))
+            {
+                return 1;
+            }
+
+            if (found)
+            {
+                Keep(input, random);
+            }
+
+            if (_time.Elapsed > report)
+            {
+                report += _reportInterval;
+                Report();
+            }
+        }
+
+        Report();
+        return 0;
+    }
+
+    private void Keep(byte[] input, Random random)
+    {
+        if (_corpus.Count < MaximumCorpus)
+        {
+            _corpus.Add(input);
+        }
+        else
+        {
+            _corpus[random.Next(MaximumCorpus)] = input;
+        }
+    }
+
+    private bool Try(byte[] input, HangWatch watch, out bool found)
+    {
+        found = false;
+        _executions++;
+        _coverage.Begin();
+        watch.Begin(input);
+        try
+        {
+            target.Execute(input);
+        }
+        catch (Exception exception)
+        {
+            watch.End();
+            Found(input, exception.ToString());
+            return false;
+        }
+
+        watch.End();
+        found = _coverage.End();
+        return _executions % MemoryInterval != 0 || IsMemoryBounded(input);
+    }
+
+    private bool IsMemoryBounded(byte[] input)
+    {
+        var heap = GC.GetTotalMemory(forceFullCollection: false);
+        if (heap > target.MemoryLimit)
+        {
+            heap = GC.GetTotalMemory(forceFullCollection: true);
+        }
+
+        _largestHeap = Math.Max(_largestHeap, heap);
+        if (heap <= target.MemoryLimit)
+        {
+            return true;
+        }
+
+        Found(input, $"the heap holds {heap:N0} bytes after a collection; the limit is {target.MemoryLimit:N0}");
+        return false;
+    }
+
+    private void Report() => Console.WriteLine(
+        $"{target.Name}: {_executions:N0} executions in {_time.Elapsed.TotalSeconds:F0} s, "
+        + $"{_executions / Math.Max(_time.Elapsed.TotalSeconds, 0.001):N0} a second; {_coverage.Seen:N0} edges, "
+        + $"{_corpus.Count:N0} inputs kept; largest heap seen {_largestHeap >> 20} MiB");
+
+    private void OnHang(byte[] input)
+    {
+        Found(input, $"no end within {target.HangLimit.TotalSeconds} s");
+        Process.GetCurrentProcess().Kill();
+    }
+
+    private void Found(byte[] input, string what)
+    {
+        var folder = Path.Combine(options.Findings, target.Name);
+        Directory.CreateDirectory(folder);
+        var path = Path.Combine(folder, Convert.ToHexStringLower(SHA256.HashData(input))[..16]);
+        File.WriteAllBytes(path, input);
+        Console.WriteLine($"FOUND after {_executions:N0} executions with --seed {options.Seed}: {what}");
+        Console.WriteLine($"again: ./fuzz {target.Name} --replay {path}");
+        Console.Out.Flush();
+    }
+}

@@ -1,0 +1,35 @@
+namespace Tidemark.Fuzz;
+
+/// <summary>
+/// One thing that is fuzzed: a parser or a whole peer that takes bytes from outside. Executions are independent of
+/// each other: what one leaves behind is a finding.
+/// </summary>
+public interface IFuzzTarget
+{
+    /// <summary>The word of the command line.</summary>
+    string Name { get; }
+
+    /// <summary>One line of help.</summary>
+    string Description { get; }
+
+    /// <summary>The assemblies (simple names) whose branches guide the search.</summary>
+    IReadOnlyList<string> Assemblies { get; }
+
+    /// <summary>How long one execution may take before it counts as a hang.</summary>
+    TimeSpan HangLimit { get; }
+
+    /// <summary>The most that the managed heap may hold after an execution, in bytes, all targets' inputs included.</summary>
+    long MemoryLimit { get; }
+
+    /// <summary>The longest input worth trying, in bytes.</summary>
+    int MaximumInput { get; }
+
+    /// <summary>Inputs to start from: recorded conversations, well-formed files.</summary>
+    IEnumerable<byte[]> Seeds();
+
+    /// <summary>
+    /// Runs one input. Returns when every task and thread that it started has ended. Errors that the product
+    /// documents for bad input are swallowed here; whatever else is thrown is a finding.
+    /// </summary>
+    void Execute(ReadOnlySpan<byte> input);
+}

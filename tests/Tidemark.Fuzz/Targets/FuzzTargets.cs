@@ -1,0 +1,11 @@
+namespace Tidemark.Fuzz.Targets;
+
+/// <summary>Every target; a new one is one line.</summary>
+internal static class FuzzTargets
+{
+    public static IReadOnlyList<IFuzzTarget> All { get; } =
+    [
+        new NbdUriTarget(),
+        new QmpTarget(),
+    ];
+}
