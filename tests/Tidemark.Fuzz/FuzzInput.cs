@@ -51,7 +51,7 @@ public ref struct FuzzInput(ReadOnlySpan<byte> bytes)
         var kind = Byte();
         return (kind & 7) switch
         {
-            0 => kind >> 3,
+            0 => (ulong)(kind >> 3),
             1 => 1UL << (Byte() & 63),
             2 => (1UL << (Byte() & 63)) - 1,
             3 => (1UL << (Byte() & 63)) + (ulong)(kind >> 3),

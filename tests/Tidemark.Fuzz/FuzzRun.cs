@@ -11,7 +11,7 @@ internal sealed class FuzzRun(IFuzzTarget target, FuzzOptions options)
 {
     private const int MaximumCorpus = 4096;
     private const int MemoryInterval = 4096;
-    private static readonly TimeSpan _reportInterval = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_reportInterval = TimeSpan.FromSeconds(10);
 
     private readonly List<byte[]> _corpus = [];
     private readonly Coverage _coverage = new();
@@ -40,7 +40,7 @@ internal sealed class FuzzRun(IFuzzTarget target, FuzzOptions options)
             _corpus.Add([]);
         }
 
-        var report = _time.Elapsed + _reportInterval;
+        var report = _time.Elapsed + s_reportInterval;
         while (_executions < options.Executions)
         {
             var input = mutator.Mutate(_corpus[random.Next(_corpus.Count)], _corpus[random.Next(_corpus.Count)]);
@@ -56,7 +56,7 @@ internal sealed class FuzzRun(IFuzzTarget target, FuzzOptions options)
 
             if (_time.Elapsed > report)
             {
-                report += _reportInterval;
+                report += s_reportInterval;
                 Report();
             }
         }

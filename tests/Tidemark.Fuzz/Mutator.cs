@@ -5,7 +5,7 @@ namespace Tidemark.Fuzz;
 /// <summary>Makes a new input from one that is there: a few random changes of the usual kinds, or a splice of two.</summary>
 internal sealed class Mutator(Random random, int maximum)
 {
-    private static readonly ulong[] _edges =
+    private static readonly ulong[] s_edges =
     [
         0, 1, 2, 7, 8, 0x7F, 0x80, 0xFF, 0x100, 0x1FF, 0x200, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFF_FFFF, 0x8000_0000,
         0xFFFF_FFFF, 0x1_0000_0000, 0x7FFF_FFFF_FFFF_FFFF, 0x8000_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF,
@@ -74,7 +74,7 @@ internal sealed class Mutator(Random random, int maximum)
     private void SetNumber(List<byte> bytes, int at)
     {
         Span<byte> number = stackalloc byte[8];
-        BinaryPrimitives.WriteUInt64BigEndian(number, _edges[random.Next(_edges.Length)]);
+        BinaryPrimitives.WriteUInt64BigEndian(number, s_edges[random.Next(s_edges.Length)]);
         var width = 1 << random.Next(4);
         for (var index = 0; index < width && at + index < bytes.Count; index++)
         {

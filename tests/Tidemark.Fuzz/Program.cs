@@ -51,7 +51,7 @@ internal static class Program
     {
         foreach (var assembly in Find(name)?.Assemblies ?? [])
         {
-            Fuzzer.Instrument(Path.Combine(folder, assembly + ".dll"), _ => true, new Options());
+            Fuzzer.Instrument(Path.Combine(folder, assembly + ".dll"), _ => true, Options.Value);
         }
 
         return 0;

@@ -37,6 +37,11 @@ public sealed record NbdUri(NbdEndPoint EndPoint, string ExportName)
             throw UriQuery.Bad(text, "it has no '://'");
         }
 
+        if (text.Contains('\0'))
+        {
+            throw UriQuery.Bad(text, "it has a NUL character");
+        }
+
         var scheme = text[..colon].ToLowerInvariant();
         var rest = text[(colon + 3)..];
         if (rest.Contains('#'))

@@ -224,6 +224,17 @@ public sealed class NbdServer : IAsyncDisposable
     /// <summary>Serves a connection that was made in some other way.</summary>
     internal ServerConnection Serve(NbdTransport transport)
     {
+        var connection = Enter(transport);
+        connection.Start();
+        return connection;
+    }
+
+    /// <summary>Serves a client that arrived in some other way on the calling thread; with one worker a connection,
+    /// returns when the client has left.</summary>
+    internal void ServeHere(NbdTransport transport) => Enter(transport).ServeHere();
+
+    private ServerConnection Enter(NbdTransport transport)
+    {
         var connection = new ServerConnection(this, transport);
         lock (_gate)
         {
@@ -231,7 +242,6 @@ public sealed class NbdServer : IAsyncDisposable
             _connections.Add(connection);
         }
 
-        connection.Start();
         return connection;
     }
 

@@ -45,6 +45,9 @@ internal sealed class ServerConnection
     internal void Start() =>
         new Thread(Run, ThreadStackSize) { IsBackground = true, Name = "nbd server" }.Start();
 
+    /// <summary>Serves on the calling thread, to the end where one worker is enough.</summary>
+    internal void ServeHere() => Run();
+
     /// <summary>Cuts the client off. Requests that its node is working on still finish.</summary>
     internal void Abort()
     {
