@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using System.Text;
 
 namespace Tidemark.Nbd.Protocol;
@@ -151,6 +153,11 @@ public sealed record NbdUri(NbdEndPoint EndPoint, string ExportName)
             }
 
             host = authority[1..close];
+            if (!IPAddress.TryParse(host, out var address) || address.AddressFamily != AddressFamily.InterNetworkV6)
+            {
+                throw UriQuery.Bad(text, $"'{host}' is not an IPv6 address");
+            }
+
             port = close + 1 < authority.Length ? authority[(close + 2)..] : "";
         }
         else
@@ -158,6 +165,10 @@ public sealed record NbdUri(NbdEndPoint EndPoint, string ExportName)
             var colon = authority.LastIndexOf(':');
             host = UriQuery.Decode(text, colon < 0 ? authority : authority[..colon]);
             port = colon < 0 ? "" : authority[(colon + 1)..];
+            if (host.Any(letter => letter <= ' ' || "[]:/?#@%".Contains(letter)))
+            {
+                throw UriQuery.Bad(text, $"'{host}' is not the name of a host");
+            }
         }
 
         if (host.Length == 0)

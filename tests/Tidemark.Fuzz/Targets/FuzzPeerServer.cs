@@ -12,6 +12,7 @@ namespace Tidemark.Fuzz.Targets;
 internal sealed class FuzzPeerServer(byte[] decisions) : NbdTransport
 {
     private const int DiskLength = 1 << 20;
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
     private static readonly OptionReplyType[] s_types =
     [
         OptionReplyType.Ack, OptionReplyType.Server, OptionReplyType.Info, OptionReplyType.MetaContext,
@@ -27,6 +28,7 @@ internal sealed class FuzzPeerServer(byte[] decisions) : NbdTransport
     private bool _transmission;
     private bool _extended;
     private bool _structured;
+    private bool _hangUp;
     private volatile bool _aborted;
 
     internal override string Peer => "the fuzzed server";
@@ -57,7 +59,11 @@ internal sealed class FuzzPeerServer(byte[] decisions) : NbdTransport
                 }
             }
 
-            _told.Wait();
+            // A reply that never ends leaves both sides waiting; real clients have their own patience for that.
+            if (_hangUp || !_told.Wait(s_patience))
+            {
+                return 0;
+            }
         }
     }
 
@@ -280,6 +286,7 @@ internal sealed class FuzzPeerServer(byte[] decisions) : NbdTransport
             ReplyType.ExtendedBlockStatus => 24,
             _ => 0,
         };
+        _hangUp |= last && decision >= 250;
         var header = new byte[ChunkHeader.SizeOf(_extended)];
         new ChunkHeader(last && decision < 250 ? ReplyFlags.Done : 0, type, cookie, (ulong)length, request.Offset)
             .Write(header, _extended);
