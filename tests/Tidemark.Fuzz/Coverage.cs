@@ -6,7 +6,8 @@ namespace Tidemark.Fuzz;
 /// Which branches an execution took. The instrumented assemblies count every edge in a map of 64 KiB; an execution
 /// that reaches an edge for the first time, or a new order of magnitude of its count, found something.
 /// </summary>
-/// <remarks>Counting is not synchronized: with several threads a count may be lost. That costs the search, not truth.</remarks>
+/// <remarks>Counting is not synchronized: with several threads a count may be lost, which costs the search only.
+/// </remarks>
 internal sealed unsafe class Coverage
 {
     private const int Edges = 1 << 16;

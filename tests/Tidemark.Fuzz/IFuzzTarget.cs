@@ -18,7 +18,7 @@ public interface IFuzzTarget
     /// <summary>How long one execution may take before it counts as a hang.</summary>
     TimeSpan HangLimit { get; }
 
-    /// <summary>The most that the managed heap may hold after an execution, in bytes, all targets' inputs included.</summary>
+    /// <summary>The most that the managed heap may hold after an execution, in bytes, kept inputs included.</summary>
     long MemoryLimit { get; }
 
     /// <summary>The longest input worth trying, in bytes.</summary>

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 
 namespace Tidemark.Fuzz;
 
-/// <summary>Makes a new input from one that is there: a few random changes of the usual kinds, or a splice of two.</summary>
+/// <summary>Makes a new input from one that is there: a few random changes of the usual kinds, or a splice.</summary>
 internal sealed class Mutator(Random random, int maximum)
 {
     private static readonly ulong[] s_edges =

@@ -94,6 +94,8 @@ internal sealed class FuzzPeerServer(byte[] decisions) : NbdTransport
         _told.Set();
     }
 
+    internal override bool TrySend(ReadOnlySpan<byte> bytes) => false;
+
     internal override void Abort()
     {
         _aborted = true;
@@ -242,8 +244,14 @@ internal sealed class FuzzPeerServer(byte[] decisions) : NbdTransport
         }
 
         _ = RequestHeader.TryRead(_said.GetRange(0, size).ToArray(), _extended, out var request);
-        if (!Drop(size + (int)request.PayloadLength(_extended)) || request.Command == NbdCommand.Disconnect)
+        if (!Drop(size + (int)request.PayloadLength(_extended)))
         {
+            return;
+        }
+
+        if (request.Command == NbdCommand.Disconnect)
+        {
+            _hangUp = true;
             return;
         }
 

@@ -7,17 +7,17 @@ namespace Tidemark.Fuzz.Targets;
 /// <summary>Builds what a client says: options and requests, well-formed or not as the input decides.</summary>
 internal sealed class NbdConversation
 {
-    private readonly MemoryStream _bytes = new();
+    private readonly List<byte> _bytes = [];
     private bool _extended;
 
-    internal byte[] ToArray() => _bytes.ToArray();
+    internal byte[] ToArray() => [.. _bytes];
 
     internal NbdConversation Flags(uint flags) => Number32(flags);
 
     internal NbdConversation Option(NbdOption option, params ReadOnlySpan<byte> data)
     {
         Number64(NbdMagic.Option).Number32((uint)option).Number32((uint)data.Length);
-        _bytes.Write(data);
+        _bytes.AddRange(data);
         _extended |= option == NbdOption.ExtendedHeaders;
         return this;
     }
@@ -27,8 +27,8 @@ internal sealed class NbdConversation
     {
         Span<byte> header = stackalloc byte[RequestHeader.ExtendedSize];
         new RequestHeader(flags, command, 1, offset, length).Write(header, _extended);
-        _bytes.Write(header[..RequestHeader.SizeOf(_extended)]);
-        _bytes.Write(new byte[payload]);
+        _bytes.AddRange(header[..RequestHeader.SizeOf(_extended)]);
+        _bytes.AddRange(new byte[payload]);
         return this;
     }
 
@@ -86,7 +86,7 @@ internal sealed class NbdConversation
         var kind = input.Byte();
         if (kind == 255)
         {
-            _bytes.Write(input.Take(input.Choice(64)));
+            _bytes.AddRange(input.Take(input.Choice(64)));
             return;
         }
 
@@ -104,7 +104,7 @@ internal sealed class NbdConversation
     {
         Span<byte> bytes = stackalloc byte[4];
         BinaryPrimitives.WriteUInt32BigEndian(bytes, number);
-        _bytes.Write(bytes);
+        _bytes.AddRange(bytes);
         return this;
     }
 
@@ -112,7 +112,7 @@ internal sealed class NbdConversation
     {
         Span<byte> bytes = stackalloc byte[8];
         BinaryPrimitives.WriteUInt64BigEndian(bytes, number);
-        _bytes.Write(bytes);
+        _bytes.AddRange(bytes);
         return this;
     }
 }

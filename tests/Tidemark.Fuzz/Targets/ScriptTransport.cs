@@ -35,6 +35,8 @@ internal sealed class ScriptTransport(byte[] script) : NbdTransport
         }
     }
 
+    internal override bool TrySend(ReadOnlySpan<byte> bytes) => false;
+
     internal override void Abort() => _aborted = true;
 
     internal override void EndReceiving() => Volatile.Write(ref _at, script.Length);
