@@ -50,6 +50,13 @@ public static class BackupLimits
     /// <summary>How often a job's state is asked for, whatever its events say.</summary>
     public static readonly TimeSpan JobPollInterval = TimeSpan.FromMilliseconds(250);
 
+    /// <summary>How long a monitor that does not answer is tried while a backup is followed: another command may have
+    /// it.</summary>
+    public static readonly TimeSpan MonitorPatience = TimeSpan.FromSeconds(5);
+
+    /// <summary>How often a domain's lock is tried while another command holds it.</summary>
+    public static readonly TimeSpan LockPollInterval = TimeSpan.FromMilliseconds(20);
+
     /// <summary>How long one undo action may wait for a job to end or a node to come free.</summary>
     public static readonly TimeSpan UndoTimeout = TimeSpan.FromSeconds(30);
 

@@ -6,6 +6,12 @@
 //   {"committed":"SNAPSHOT","superseded":[…]}          when the restore point is durable: its checkpoint stays, and the
 //                                                      older one's bitmaps are to be removed
 //
+// A domain's backup goes on when the command that began it has ended, so its journal stays, with these lines:
+//
+//   {"job":{…}}                                        before the transaction: what later commands must know of it
+//   {"begun":"TIME"}                                   it runs, and only its end takes anything back
+//   {"ended":{"result":"…","error":…}}                 how it ended, before anything is taken back
+//
 // A run that ended well removes its journal. A line cut short by a crash was never acted upon, so it is dropped.
 
 using System.Buffers;
@@ -44,6 +50,23 @@ internal static class JournalFormat
     {
         writer.WriteString("committed", snapshotId);
         WriteActions(writer, "superseded", superseded);
+    });
+
+    internal static byte[] Job(JournalJob job) => Line(writer =>
+    {
+        writer.WriteStartObject("job");
+        JobFormat.Write(writer, job);
+        writer.WriteEndObject();
+    });
+
+    internal static byte[] Begun(DateTimeOffset at) =>
+        Line(writer => writer.WriteString("begun", JobFormat.Time(at)));
+
+    internal static byte[] Ended(JobEnd end) => Line(writer =>
+    {
+        writer.WriteStartObject("ended");
+        JobFormat.Write(writer, end);
+        writer.WriteEndObject();
     });
 
     /// <summary>Reads a journal.</summary>
@@ -106,6 +129,18 @@ internal static class JournalFormat
             undo.AddRange(line.GetProperty("superseded").EnumerateArray().Select(ReadAction));
             return record with { Committed = committed.GetString() };
         }
+        else if (line.TryGetProperty("job", out var job))
+        {
+            return record with { Job = JobFormat.ReadJob(job) };
+        }
+        else if (line.TryGetProperty("begun", out var begun))
+        {
+            return record with { Begun = JobFormat.ReadTime(begun.GetString() ?? "") };
+        }
+        else if (line.TryGetProperty("ended", out var ended))
+        {
+            return record with { Ended = JobFormat.ReadEnd(ended) };
+        }
 
         return record;
     }
@@ -159,6 +194,9 @@ internal static class JournalFormat
             case UndoAction.ServerObject item:
                 Write(writer, "object", "id", item.Id);
                 break;
+            case UndoAction.CheckpointFile file:
+                Write(writer, "checkpoint-file", "path", file.Path);
+                break;
             case UndoAction.LocalDirectory directory:
                 Write(writer, "directory", "path", directory.Path);
                 break;
@@ -182,6 +220,7 @@ internal static class JournalFormat
         "file" => new UndoAction.LocalFile(Text(action, "path")),
         "target-file" => new UndoAction.TargetFile(Text(action, "path")),
         "object" => new UndoAction.ServerObject(Text(action, "id")),
+        "checkpoint-file" => new UndoAction.CheckpointFile(Text(action, "path")),
         "directory" => new UndoAction.LocalDirectory(Text(action, "path")),
         var kind => throw new FormatException($"the undo action '{kind}' is not known"),
     };

@@ -24,4 +24,13 @@ public sealed record JournalRecord
 
     /// <summary>The restore point's snapshot id, once it was durable; null before.</summary>
     public string? Committed { get; init; }
+
+    /// <summary>A domain's backup; null when it had not got so far, and for runs into a repository.</summary>
+    public JournalJob? Job { get; init; }
+
+    /// <summary>When the domain's backup had begun for certain: the instant of its transaction.</summary>
+    public DateTimeOffset? Begun { get; init; }
+
+    /// <summary>How the domain's backup ended; null while it runs.</summary>
+    public JobEnd? Ended { get; init; }
 }

@@ -32,9 +32,13 @@ public sealed record RunFolder(string Path)
 
     /// <summary>Reads the journal, or returns null when there is none.</summary>
     /// <exception cref="BackupException">It is damaged.</exception>
-    public JournalRecord? ReadJournal()
+    public JournalRecord? ReadJournal() => ReadJournal(JournalPath);
+
+    /// <summary>Reads any journal, or returns null when there is none.</summary>
+    /// <exception cref="BackupException">It is damaged.</exception>
+    internal static JournalRecord? ReadJournal(string path)
     {
-        var file = new FileInfo(JournalPath);
+        var file = new FileInfo(path);
         if (!file.Exists)
         {
             return null;
@@ -44,10 +48,10 @@ public sealed record RunFolder(string Path)
         {
             throw new BackupException(
                 BackupErrorKind.State,
-                $"the journal '{JournalPath}' has {file.Length} bytes, over the limit of "
+                $"the journal '{path}' has {file.Length} bytes, over the limit of "
                     + $"{JournalFormat.MaximumLength}");
         }
 
-        return JournalFormat.Parse(File.ReadAllBytes(JournalPath), JournalPath);
+        return JournalFormat.Parse(File.ReadAllBytes(path), path);
     }
 }

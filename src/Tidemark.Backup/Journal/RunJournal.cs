@@ -60,6 +60,40 @@ public sealed class RunJournal : IDisposable
     public void Committed(string snapshotId, IReadOnlyList<UndoAction> superseded) =>
         Append(JournalFormat.Committed(snapshotId, superseded));
 
+    /// <summary>Opens the journal of a run that another command began; its lock must be held.</summary>
+    /// <exception cref="BackupException">It cannot be opened.</exception>
+    public static RunJournal Continue(string path)
+    {
+        try
+        {
+            var file = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.Read);
+            try
+            {
+                CutTornLine(file);
+                return new RunJournal(path, file);
+            }
+            catch
+            {
+                file.Dispose();
+                throw;
+            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new BackupException(
+                BackupErrorKind.State, $"could not open the journal '{path}': {exception.Message}", exception);
+        }
+    }
+
+    /// <summary>Notes what later commands must know of a domain's backup.</summary>
+    public void Job(JournalJob job) => Append(JournalFormat.Job(job));
+
+    /// <summary>Notes that a domain's backup runs.</summary>
+    public void Begun(DateTimeOffset at) => Append(JournalFormat.Begun(at));
+
+    /// <summary>Notes how a domain's backup ended.</summary>
+    public void Ended(JobEnd end) => Append(JournalFormat.Ended(end));
+
     /// <summary>Ends the journal: nothing of the run is left.</summary>
     public void Delete()
     {
@@ -69,6 +103,21 @@ public sealed class RunJournal : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
+
+    // A line that a crash cut short was never acted upon. What is appended must not become its end.
+    private static void CutTornLine(FileStream file)
+    {
+        if (file.Length > JournalFormat.MaximumLength)
+        {
+            throw new IOException($"it has {file.Length} bytes, over the limit of {JournalFormat.MaximumLength}");
+        }
+
+        var bytes = new byte[file.Length];
+        file.ReadExactly(bytes);
+        var whole = bytes.AsSpan().LastIndexOf((byte)'\n') + 1;
+        file.SetLength(whole);
+        file.Position = whole;
+    }
 
     private void Append(byte[] line)
     {

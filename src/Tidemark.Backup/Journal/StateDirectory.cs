@@ -11,6 +11,7 @@ namespace Tidemark.Backup.Journal;
 public sealed partial class StateDirectory
 {
     private const string RunsFolder = "runs";
+    private const string DomainsFolder = "domains";
 
     /// <summary>Uses a directory; it is made when it is needed.</summary>
     public StateDirectory(string path) => Root = Path.GetFullPath(path);
@@ -37,6 +38,14 @@ public sealed partial class StateDirectory
     {
         var key = SHA256.HashData(Encoding.UTF8.GetBytes($"{source}\0{vmName}"));
         return new RunFolder(Path.Combine(Root, RunsFolder, Convert.ToHexStringLower(key.AsSpan(0, 16))));
+    }
+
+    /// <summary>The folder of a domain; its state is another than that of runs into a repository.</summary>
+    /// <param name="domain">What identifies the domain from one command to the next.</param>
+    public string DomainFolderOf(string domain)
+    {
+        var key = SHA256.HashData(Encoding.UTF8.GetBytes(domain));
+        return Path.Combine(Root, DomainsFolder, Convert.ToHexStringLower(key.AsSpan(0, 16)));
     }
 
     /// <summary>All folders that hold a journal.</summary>

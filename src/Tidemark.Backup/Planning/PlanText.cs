@@ -114,6 +114,7 @@ public static class PlanText
         UndoAction.CheckpointBitmap bitmap => $"unless it succeeded: remove bitmap {bitmap.Name} of {bitmap.NodeName}",
         UndoAction.LocalFile file => $"delete {file.Path}",
         UndoAction.TargetFile file => $"unless it succeeded: delete {file.Path}",
+        UndoAction.CheckpointFile file => $"unless it succeeded: delete {file.Path}",
         UndoAction.ServerObject item => $"remove object {item.Id}",
         UndoAction.LocalDirectory directory => $"delete directory {directory.Path}",
         _ => throw new ArgumentException("an unknown undo action", nameof(undo)),

@@ -48,6 +48,10 @@ public abstract record UndoAction
     /// <param name="Path">Its full path.</param>
     public sealed record TargetFile(string Path) : UndoAction;
 
+    /// <summary>Deletes the new checkpoint's definition on this machine, unless the backup succeeded.</summary>
+    /// <param name="Path">Its full path.</param>
+    public sealed record CheckpointFile(string Path) : UndoAction;
+
     /// <summary>Deletes a directory on this machine, which must hold nothing but sockets by then.</summary>
     /// <param name="Path">Its full path.</param>
     public sealed record LocalDirectory(string Path) : UndoAction;

@@ -1,11 +1,7 @@
-// Carries a plan out.
+// Carries a plan out: every step by StepExecutor, and beside it the transfer of the bytes into the repository.
 //
-//   for each step:   journal what takes it back (durable), remember it, do it
 //   at the end:      take back everything but the checkpoint (ReleaseAsync), then the restore point is committed
 //   on a failure:    take back everything, last to first (UndoAsync)
-//
-// A command that the hypervisor refused had no effect, so nothing of it is taken back: what it names may be another's.
-// Where the answer is not known (the monitor was closed), the effect counts as possible.
 
 using System.Text.Json.Nodes;
 using Tidemark.Backup.Definitions;
@@ -21,13 +17,11 @@ namespace Tidemark.Backup.Running;
 internal sealed class BackupRun
 {
     private readonly BackupPlan _plan;
-    private readonly RunJournal _journal;
     private readonly ITransfer _transfer;
     private readonly IReadOnlyList<DiskTransfer> _disks;
     private readonly IBackupProgress _progress;
     private readonly TimeProvider _time;
-    private readonly List<UndoAction> _undo = [];
-    private ScratchGuard? _guard;
+    private readonly StepExecutor _steps;
 
     internal BackupRun(
         BackupPlan plan,
@@ -38,7 +32,7 @@ internal sealed class BackupRun
         TimeProvider time)
     {
         _plan = plan;
-        _journal = journal;
+        _steps = new StepExecutor(journal, time);
         _transfer = transfer;
         _disks = disks;
         _progress = progress;
@@ -46,7 +40,7 @@ internal sealed class BackupRun
     }
 
     /// <summary>The instant of the transaction.</summary>
-    internal DateTimeOffset Instant { get; private set; }
+    internal DateTimeOffset Instant => _steps.Instant;
 
     /// <summary>Carries out every step. When it returns, every chunk is decided and the frozen views held to the
     /// end.</summary>
@@ -61,12 +55,23 @@ internal sealed class BackupRun
             foreach (var step in _plan.Steps)
             {
                 // From before the instant: the scratch grows from then on.
-                if (step is PlanStep.Transaction && _guard is { IsNeeded: true } guard)
+                if (step is PlanStep.Transaction && _steps.Guard is { IsNeeded: true } guard)
                 {
                     guarding = GuardAsync(guard, monitor, stop);
                 }
 
-                await ExecuteStepAsync(step, monitor, capabilities, jobs, stop.Token).ConfigureAwait(false);
+                if (step is PlanStep.Transaction)
+                {
+                    _progress.Phase(step.Purpose);
+                }
+
+                await _steps.ExecuteAsync(
+                    step, monitor, jobs, (bytes, token) => MoveBytesAsync(bytes, jobs, token), stop.Token)
+                        .ConfigureAwait(false);
+                if (step is PlanStep.Transaction)
+                {
+                    await ReadCountsAsync(monitor, capabilities, stop.Token).ConfigureAwait(false);
+                }
             }
         }
         catch (Exception exception) when (guarding is not null)
@@ -110,45 +115,13 @@ internal sealed class BackupRun
         return reason;
     }
 
-    private async Task ExecuteStepAsync(
-        PlanStep step,
-        IMonitor monitor,
-        HypervisorCapabilities capabilities,
-        JobWatcher jobs,
-        CancellationToken cancellationToken)
-    {
-        cancellationToken.ThrowIfCancellationRequested();
-        _journal.WillDo(step.Undo);
-        var before = _undo.Count;
-        _undo.AddRange(step.Undo);
-        try
-        {
-            await ExecuteAsync(step, monitor, capabilities, jobs, cancellationToken).ConfigureAwait(false);
-        }
-        catch (QmpException exception)
-        {
-            if (WasRefused(step, exception))
-            {
-                _undo.RemoveRange(before, _undo.Count - before);
-            }
-
-            throw Explain(step, exception);
-        }
-    }
-
     /// <summary>After the last byte: removes all that was temporary.</summary>
     /// <returns>What could not be removed.</returns>
     internal async Task<IReadOnlyList<string>> ReleaseAsync(IMonitor monitor)
     {
         await _transfer.LetGoAsync().ConfigureAwait(false);
-        var temporary = _undo.FindAll(action => action is not UndoAction.CheckpointBitmap);
-        var errors = await new UndoExecutor(monitor, _time).UndoAllAsync(temporary).ConfigureAwait(false);
-        if (errors.Count == 0)
-        {
-            _undo.RemoveAll(action => action is not UndoAction.CheckpointBitmap);
-        }
-
-        return errors;
+        return await _steps.ReleaseAsync(monitor, action => action is UndoAction.CheckpointBitmap)
+            .ConfigureAwait(false);
     }
 
     /// <summary>Removes everything, the new checkpoint included.</summary>
@@ -157,73 +130,18 @@ internal sealed class BackupRun
     internal async Task<IReadOnlyList<string>> UndoAsync(IMonitor? monitor)
     {
         await _transfer.LetGoAsync().ConfigureAwait(false);
-        return await new UndoExecutor(monitor, _time).UndoAllAsync(_undo).ConfigureAwait(false);
+        return await _steps.UndoAllAsync(monitor).ConfigureAwait(false);
     }
 
-    private async Task ExecuteAsync(
-        PlanStep step,
-        IMonitor monitor,
-        HypervisorCapabilities capabilities,
-        JobWatcher jobs,
-        CancellationToken cancellationToken)
+    private Task MoveBytesAsync(PlanStep step, JobWatcher jobs, CancellationToken cancellationToken)
     {
-        switch (step)
+        if (step is PlanStep.Serve serve)
         {
-            case PlanStep.CheckScratch check:
-                _guard = new ScratchGuard(check.Directories, check.FreeBytes, _time);
-                _guard.Check();
-                break;
-            case PlanStep.MakeDirectory make:
-                MakeDirectory(make.Path);
-                break;
-            case PlanStep.Command command:
-                await monitor.ExecuteAsync(command.Qmp, cancellationToken).ConfigureAwait(false);
-                if (command.Qmp.Name == "nbd-server-start")
-                {
-                    _journal.ServerStarted();
-                }
-
-                break;
-            case PlanStep.Job job:
-                await RunJobAsync(job, monitor, jobs, cancellationToken).ConfigureAwait(false);
-                break;
-            case PlanStep.Unlink unlink:
-                Unlink(unlink.Path);
-                break;
-            case PlanStep.Serve serve:
-                await _transfer.ServeAsync(serve, cancellationToken).ConfigureAwait(false);
-                break;
-            case PlanStep.Transaction transaction:
-                _progress.Phase(step.Purpose);
-                await monitor.ExecuteAsync(transaction.ToCommand(), cancellationToken).ConfigureAwait(false);
-                Instant = _time.GetUtcNow();
-                await ReadCountsAsync(monitor, capabilities, cancellationToken).ConfigureAwait(false);
-                break;
-            case PlanStep.Transfer:
-                _progress.Phase(step.Purpose);
-                await _transfer.RunAsync(jobs, cancellationToken).ConfigureAwait(false);
-                break;
-            default:
-                throw new InvalidOperationException($"an unknown step: {step.Purpose}");
-        }
-    }
-
-    private static async Task RunJobAsync(
-        PlanStep.Job step, IMonitor monitor, JobWatcher jobs, CancellationToken cancellationToken)
-    {
-        await monitor.ExecuteAsync(step.Qmp, cancellationToken).ConfigureAwait(false);
-        var job = await jobs.WaitForEndAsync(step.JobId, cancellationToken).ConfigureAwait(false);
-        if (job?.Error is { } error)
-        {
-            throw new BackupException(BackupErrorKind.Hypervisor, $"could not {step.Purpose}: {error}");
+            return _transfer.ServeAsync(serve, cancellationToken);
         }
 
-        if (job is not null)
-        {
-            await monitor.ExecuteAsync(
-                new QmpCommand("job-dismiss", new JsonObject { ["id"] = step.JobId }),
-                cancellationToken).ConfigureAwait(false);
-        }
+        _progress.Phase(step.Purpose);
+        return _transfer.RunAsync(jobs, cancellationToken);
     }
 
     // The temporary bitmaps do not record, so their counts are those of the instant, whenever they are asked for.
@@ -248,64 +166,5 @@ internal sealed class BackupRun
                             + $"made it");
             }
         }
-    }
-
-    private static void MakeDirectory(string path)
-    {
-        try
-        {
-            Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new BackupException(BackupErrorKind.State, $"could not make '{path}': {exception.Message}",
-                exception);
-        }
-    }
-
-    // What cannot be unlinked now could not be removed at the end either. Nothing is frozen yet, so this is the time to
-    // say so.
-    private static void Unlink(string path)
-    {
-        try
-        {
-            if (!File.Exists(path))
-            {
-                throw new BackupException(
-                    BackupErrorKind.Hypervisor,
-                    $"the hypervisor made the scratch file '{path}', but it cannot be seen from here: the hypervisor's "
-                        + "files are on another host, or in another container. It is empty; remove it there, and use "
-                        + "--mode push");
-            }
-
-            File.Delete(path);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new BackupException(
-                BackupErrorKind.State,
-                $"could not unlink the scratch file '{path}': {exception.Message}. Run the backup as a user who may "
-                    + "write there, or use --mode push",
-                exception);
-        }
-    }
-
-    // Whether the step's own command was refused, not a question that came after it.
-    private static bool WasRefused(PlanStep step, QmpException exception) =>
-        exception.ErrorClass is not (QmpException.MonitorClosed or QmpException.ProtocolError)
-        && step switch
-        {
-            PlanStep.Command command => exception.Command == command.Qmp.Name,
-            PlanStep.Transaction transaction => exception.Command == transaction.ToCommand().Name,
-            _ => false,
-        };
-
-    private static BackupException Explain(PlanStep step, QmpException exception)
-    {
-        var advice = exception.Description.Contains("NBD server already running", StringComparison.Ordinal)
-            ? ". A hypervisor has one NBD server at most: name the one that it runs with --nbd URI"
-            : "";
-        return new BackupException(
-            BackupErrorKind.Hypervisor, $"could not {step.Purpose}: {exception.Message}{advice}", exception);
     }
 }

@@ -38,6 +38,36 @@ internal sealed class JobWatcher : IDisposable
         }
     }
 
+    /// <summary>Waits until a job has reached a state.</summary>
+    /// <param name="jobId">The job.</param>
+    /// <param name="status">The state's name, for example <c>ready</c>.</param>
+    /// <param name="report">Told how far it is.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="BackupException">It ended before, or vanished.</exception>
+    internal async Task WaitForStatusAsync(
+        string jobId, string status, Action<GraphJob> report, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var jobs = await HypervisorReader.ReadJobsAsync(_monitor, cancellationToken).ConfigureAwait(false);
+            var job = Find(jobs, jobId) ?? throw Vanished(jobId);
+            report(job);
+            if (job.Status == status)
+            {
+                return;
+            }
+
+            if (job.IsConcluded)
+            {
+                throw new BackupException(
+                    BackupErrorKind.Hypervisor,
+                    $"the hypervisor's job '{jobId}' ended too early: {job.Error ?? "without an error"}");
+            }
+
+            await WaitForChangeAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Push: waits until all jobs have ended well.</summary>
     /// <exception cref="BackupException">One failed, was cancelled, or vanished.</exception>
     internal async Task WaitForSuccessAsync(IReadOnlyList<string> jobIds, CancellationToken cancellationToken)
@@ -107,8 +137,10 @@ internal sealed class JobWatcher : IDisposable
         BackupErrorKind.Transfer, $"the hypervisor's job '{id}' vanished: somebody dismissed it, or the hypervisor "
             + $"restarted");
 
-    // Until a job's event comes, or the poll interval has passed. A closed monitor shows at the next question.
-    private async Task WaitForChangeAsync(CancellationToken cancellationToken)
+    /// <summary>Waits until a job's event comes, or the poll interval has passed. A closed monitor shows at the next
+    /// question.</summary>
+    /// <param name="cancellationToken">Gives up.</param>
+    internal async Task WaitForChangeAsync(CancellationToken cancellationToken)
     {
         using var pause = new CancellationTokenSource(BackupLimits.JobPollInterval, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(pause.Token, cancellationToken);

@@ -63,7 +63,7 @@ internal sealed class UndoExecutor
 
     /// <summary>Whether an action concerns only this machine.</summary>
     internal static bool IsLocal(UndoAction action) => action is UndoAction.LocalFile or UndoAction.LocalDirectory
-        or UndoAction.TargetFile;
+        or UndoAction.TargetFile or UndoAction.CheckpointFile;
 
     private Task UndoAsync(UndoAction action)
     {
@@ -72,6 +72,8 @@ internal sealed class UndoExecutor
             case UndoAction.LocalFile file:
                 return Delete(file.Path);
             case UndoAction.TargetFile file:
+                return Delete(file.Path);
+            case UndoAction.CheckpointFile file:
                 return Delete(file.Path);
             case UndoAction.LocalDirectory directory:
                 if (Directory.Exists(directory.Path))
@@ -111,8 +113,8 @@ internal sealed class UndoExecutor
 
     /// <summary>
     /// Removes a bitmap; one that is not there counts as removed. A hypervisor that was started anew may show the disk
-    /// under another node's name, and the name of a bitmap of ours is on no other disk: so it is removed from whatever
-    /// node has it.
+    /// under another node's name, and a name that a run drew at random is on no other disk: such a bitmap is removed
+    /// from whatever node has it. A name that a user gave may be another's elsewhere, so it is looked for only here.
     /// </summary>
     internal async Task RemoveBitmapAsync(string node, string name)
     {
@@ -121,7 +123,8 @@ internal sealed class UndoExecutor
             new JsonObject { ["node"] = place, ["name"] = name },
             graph => graph.Find(place)?.FindBitmap(name) is null);
 
-        if (await RemoveFrom(node).ConfigureAwait(false) is { } graph)
+        if (await RemoveFrom(node).ConfigureAwait(false) is { } graph
+            && (RunNames.RunOfCheckpoint(name) ?? RunNames.RunOfTemporary(name)) is not null)
         {
             foreach (var other in graph.Nodes.Where(other => !other.IsReadOnly && other.FindBitmap(name) is not null))
             {

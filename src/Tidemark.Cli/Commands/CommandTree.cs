@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using Tidemark.Cli.Domains;
 using Tidemark.Cli.Nbd;
 using Tidemark.Cli.Terminal;
 
@@ -26,6 +27,7 @@ internal static class CommandTree
         root.Add(SnapshotsCommand.Create(console));
         root.Add(RestoreCommand.Create(console));
         root.Add(NbdCommand.Create(console));
+        root.Add(DomainCommand.Create(console));
         root.Add(StorageDaemonCommand.Create());
         return root;
     }

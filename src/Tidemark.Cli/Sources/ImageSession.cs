@@ -39,25 +39,39 @@ internal sealed class ImageSession : IAsyncDisposable
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="CliException">It does not exist, is in use, is
     /// damaged, or needs what is not supported.</exception>
+    public static Task<ImageSession> OpenAsync(
+        string path, TimeProvider time, CancellationToken cancellationToken) =>
+        OpenAsync([(ImageSource.DiskName, path)], time, cancellationToken);
+
+    /// <summary>Opens the images of one machine at rest.</summary>
+    /// <param name="images">The disks' names and images.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="CliException">One cannot be opened; none stays open.</exception>
     public static async Task<ImageSession> OpenAsync(
-        string path, TimeProvider time, CancellationToken cancellationToken)
+        IReadOnlyList<(string Name, string Path)> images, TimeProvider time, CancellationToken cancellationToken)
     {
-        var full = Path.GetFullPath(path);
-        var isQcow2 = IsQcow2(full);
         var engine = new StorageEngine(time);
+        var full = "";
         try
         {
             await using var monitor = await engine.ConnectInProcessAsync(cancellationToken);
-            await monitor.ExecuteAsync(
-                new QmpCommand("blockdev-add", new JsonObject
-                {
-                    ["driver"] = isQcow2 ? "qcow2" : "raw",
-                    ["node-name"] = ImageSource.DiskName,
-                    ["read-only"] = !isQcow2,
-                    ["file"] = new JsonObject { ["driver"] = "file", ["filename"] = full },
-                }),
-                cancellationToken);
-            return new ImageSession(engine, full);
+            foreach (var (name, path) in images)
+            {
+                full = Path.GetFullPath(path);
+                var isQcow2 = IsQcow2(full);
+                await monitor.ExecuteAsync(
+                    new QmpCommand("blockdev-add", new JsonObject
+                    {
+                        ["driver"] = isQcow2 ? "qcow2" : "raw",
+                        ["node-name"] = name,
+                        ["read-only"] = !isQcow2,
+                        ["file"] = new JsonObject { ["driver"] = "file", ["filename"] = full },
+                    }),
+                    cancellationToken);
+            }
+
+            return new ImageSession(engine, string.Join(", ", images.Select(image => Path.GetFullPath(image.Path))));
         }
         catch (QmpException exception)
         {

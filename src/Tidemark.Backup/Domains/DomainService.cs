@@ -1,0 +1,254 @@
+// A domain's backups, without a daemon of ours:
+//
+//   begin    lock, finish what earlier commands left, plan, then each step journalled before its effect. When every
+//            step is done the journal says "begun" and the command ends: the jobs go on at the hypervisor
+//   later    any command finds the backup by the journal and the hypervisor's jobs, which stay in its list when they
+//            have ended (auto-dismiss=false)
+//   the end  whoever sees it first finishes it: JobSettler, at the start of every command, or at once in Follow
+//
+// See docs/design/010-a-backup-without-a-daemon.md.
+
+using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Journal;
+using Tidemark.Backup.Planning;
+using Tidemark.Backup.Running;
+using Tidemark.Backup.Xml;
+
+namespace Tidemark.Backup.Domains;
+
+/// <summary>Begins, follows and ends the backups of one domain.</summary>
+public sealed class DomainService
+{
+    private readonly DomainServiceOptions _options;
+    private readonly HypervisorSource _source;
+
+    /// <summary>Creates a service.</summary>
+    /// <param name="options">Where the state is kept.</param>
+    /// <param name="source">The hypervisor.</param>
+    public DomainService(DomainServiceOptions options, HypervisorSource source)
+    {
+        _options = options;
+        _source = source;
+    }
+
+    /// <summary>Begins a backup. When the task completes, the backup runs at the hypervisor.</summary>
+    /// <param name="request">What is asked for.</param>
+    /// <param name="cancellationToken">Gives up: everything is taken back before the task ends.</param>
+    /// <exception cref="BackupException">It could not begin; nothing of it is left, or
+    /// <see cref="BackupException.UndoErrors"/> says what is.</exception>
+    public async Task<DomainJobInfo> BeginAsync(BackupBegin request, CancellationToken cancellationToken = default)
+    {
+        var session = await OpenAsync(onlyLooks: false, cancellationToken).ConfigureAwait(false);
+        await using var _ = session.ConfigureAwait(false);
+        if (session.ReadRunningJob() is { } running)
+        {
+            throw ErrorClass.OperationInvalid.ToException(
+                $"another backup job is already running (run {running.RunId}). Wait for its end, or end it with "
+                    + "domjobabort");
+        }
+
+        var plan = await PlanAsync(session, request, cancellationToken).ConfigureAwait(false);
+        foreach (var note in plan.Notes)
+        {
+            _options.Note(note);
+        }
+
+        using var journal = RunJournal.Create(
+            session.Folder.Run.JournalPath, plan.RunId, session.DomainName, session.SourceName);
+        var steps = new StepExecutor(journal, _options.Time);
+        try
+        {
+            await BeginAsync(session, plan, request, steps, journal, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception exception)
+        {
+            await JournaledWork.TakeBackAsync(session, steps, journal, exception).ConfigureAwait(false);
+            throw;
+        }
+
+        var jobs = await HypervisorReader.ReadJobsAsync(session.Monitor, CancellationToken.None)
+            .ConfigureAwait(false);
+        return JobInfoReader.Make(session.ReadRunningJob()!, jobs, _options.Time.GetUtcNow(), null);
+    }
+
+    /// <summary>The definition of the backup that runs, with its defaults.</summary>
+    /// <exception cref="BackupException">None runs.</exception>
+    public async Task<string> DumpAsync(CancellationToken cancellationToken = default)
+    {
+        var session = await OpenAsync(onlyLooks: true, cancellationToken).ConfigureAwait(false);
+        await using var _ = session.ConfigureAwait(false);
+        return session.ReadRunningJob()?.Job?.Definition ?? throw new BackupException(
+            BackupErrorKind.Request, "Domain backup job id not found: no domain backup job present");
+    }
+
+    /// <summary>How the backup goes that runs; null when none does.</summary>
+    public async Task<DomainJobInfo?> ReadJobAsync(CancellationToken cancellationToken = default)
+    {
+        var session = await OpenAsync(onlyLooks: true, cancellationToken).ConfigureAwait(false);
+        await using var _ = session.ConfigureAwait(false);
+        if (session.ReadRunningJob() is not { } record)
+        {
+            return null;
+        }
+
+        var jobs = await HypervisorReader.ReadJobsAsync(session.Monitor, cancellationToken).ConfigureAwait(false);
+        return JobInfoReader.Make(
+            record, jobs, _options.Time.GetUtcNow(), record.Job!.Nbd is { } nbd ? NbdClients.Count(nbd) : null);
+    }
+
+    /// <summary>How the last backup ended; null when none has.</summary>
+    public async Task<DomainJobInfo?> ReadCompletedAsync(CancellationToken cancellationToken = default)
+    {
+        // A backup whose jobs have ended is finished first, if its hypervisor can be reached.
+        try
+        {
+            await (await OpenAsync(onlyLooks: true, cancellationToken).ConfigureAwait(false)).DisposeAsync()
+                .ConfigureAwait(false);
+        }
+        catch (BackupException exception) when (exception.Kind == BackupErrorKind.Hypervisor)
+        {
+            _options.Note(exception.Message);
+        }
+
+        return DomainSession.ReadCompleted(DomainSession.FolderOf(_options, _source));
+    }
+
+    /// <summary>Ends the backup that runs. A push is given up. A pull has been finished by its client, unless
+    /// <paramref name="givesUp"/> says otherwise: those are two results.</summary>
+    /// <exception cref="BackupException">None runs, or something could not be taken back.</exception>
+    public async Task<DomainJobInfo> AbortAsync(bool givesUp, CancellationToken cancellationToken = default)
+    {
+        var session = await OpenAsync(onlyLooks: false, cancellationToken).ConfigureAwait(false);
+        await using var _ = session.ConfigureAwait(false);
+        var record = session.ReadRunningJob()
+            ?? throw ErrorClass.OperationInvalid.ToException("no job is active on the domain");
+        var isFinished = record.Job!.Mode == BackupMode.Pull && !givesUp;
+        return await new JobSettler(session).EndAsync(
+            record,
+            isFinished ? JobResult.Completed : JobResult.Cancelled,
+            isFinished ? null : JobJudge.Cancelled,
+            cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Follows a backup to its end, and finishes it at once.</summary>
+    /// <param name="runId">The backup's run.</param>
+    /// <param name="clientTimeout">Pull: how long no client may be connected after one was, before the backup is given
+    /// up; null for ever.</param>
+    /// <param name="report">Told how it goes.</param>
+    /// <param name="cancellationToken">Ends the following; the backup goes on.</param>
+    public Task<DomainJobInfo> FollowAsync(
+        string runId,
+        TimeSpan? clientTimeout,
+        Action<DomainJobInfo>? report = null,
+        CancellationToken cancellationToken = default) =>
+        new JobFollower(_options, _source, clientTimeout, report ?? (static _ => { }))
+            .FollowAsync(runId, cancellationToken);
+
+    /// <summary>Reports what happens to the domain's backups, and finishes them when they end.</summary>
+    /// <param name="isToGoOn">Called with each event; false ends the watch.</param>
+    /// <param name="cancellationToken">Ends the watch.</param>
+    public Task WatchAsync(Func<DomainEvent, bool> isToGoOn, CancellationToken cancellationToken = default) =>
+        new DomainEventWatcher(_options, _source).WatchAsync(isToGoOn, cancellationToken);
+
+    /// <summary>The domain's disks.</summary>
+    public async Task<IReadOnlyList<AttachedDisk>> ListDisksAsync(CancellationToken cancellationToken = default)
+    {
+        var session = await OpenAsync(onlyLooks: true, cancellationToken).ConfigureAwait(false);
+        await using var _ = session.ConfigureAwait(false);
+        return session.FindDisks(await session.ReadGraphAsync(cancellationToken).ConfigureAwait(false));
+    }
+
+    private async Task BeginAsync(
+        DomainSession session,
+        DomainBackupPlan plan,
+        BackupBegin request,
+        StepExecutor steps,
+        RunJournal journal,
+        CancellationToken cancellationToken)
+    {
+        journal.Job(Describe(plan, request));
+        if (plan.Checkpoint is { } checkpoint)
+        {
+            // A definition that cannot be written is found here, before anything is frozen.
+            steps.WillDo(new UndoAction.CheckpointFile(session.Checkpoints.PathOf(checkpoint.Name!)));
+            steps.WillDo(new UndoAction.LocalFile(session.Checkpoints.PreparedPathOf(checkpoint.Name!)));
+            session.Checkpoints.Prepare(checkpoint);
+        }
+
+        using var jobs = new JobWatcher(session.Monitor, _options.Time);
+
+        // From the transfer on the backup is the hypervisor's and its client's.
+        foreach (var step in plan.Steps.TakeWhile(step => step is not PlanStep.Transfer))
+        {
+            await steps.ExecuteAsync(step, session.Monitor, jobs, null, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (plan.Checkpoint is not null)
+        {
+            session.Checkpoints.Commit(plan.Checkpoint);
+        }
+
+        journal.Begun(steps.Instant);
+    }
+
+    private async Task<DomainBackupPlan> PlanAsync(
+        DomainSession session, BackupBegin request, CancellationToken cancellationToken)
+    {
+        var graph = await session.ReadGraphAsync(cancellationToken).ConfigureAwait(false);
+        var tree = session.Checkpoints.Load();
+        var outcome = DomainBackupPlanner.Plan(
+            new DomainBackupRequest
+            {
+                RunId = _options.NewRunId(),
+                Backup = request.Backup,
+                Checkpoint = request.Checkpoint,
+                Disks = [.. session.FindDisks(graph).Select(disk => disk.ToDefinition())],
+                Time = _options.Time.GetUtcNow().ToUnixTimeSeconds(),
+                Checkpoints = tree.All.ToDictionary(one => one.Name!, StringComparer.Ordinal),
+                CurrentCheckpoint = tree.Current,
+                ReuseExternal = request.ReuseExternal,
+                FallBackToFull = request.FallBackToFull,
+                Granularity = request.Granularity,
+                TlsDirectory = request.TlsDirectory,
+                NbdRuns = request.NbdRuns,
+            },
+            graph,
+            session.Capabilities);
+        return outcome switch
+        {
+            DomainBackupPlan plan => plan,
+            PlanConflict conflict => throw new BackupException(BackupErrorKind.Conflict, conflict.ToString())
+            {
+                Class = conflict.Class,
+            },
+            _ => throw new InvalidOperationException("neither a plan nor a conflict"),
+        };
+    }
+
+    private static JournalJob Describe(DomainBackupPlan plan, BackupBegin request) => new()
+    {
+        Mode = plan.Mode,
+        Checkpoint = plan.Checkpoint?.Name,
+        KeepsCheckpoint = request.KeepCheckpoint,
+        Nbd = plan.Nbd,
+        Definition = BackupXml.Format(plan.Backup),
+        Disks =
+        [
+            .. plan.Disks.Select(disk => new JournalJobDisk
+            {
+                Name = disk.Name,
+                Node = disk.NodeName,
+                JobId = disk.JobId,
+                TargetNode = disk.ImageNode,
+                Size = disk.Size,
+                IsIncremental = disk.Mode == DiskBackupMode.Incremental,
+                Reason = disk.Reason.Length > 0 ? disk.Reason : null,
+                Source = disk.Chain.Top.Filename,
+                Target = disk.Image.Path,
+            }),
+        ],
+    };
+
+    private Task<DomainSession> OpenAsync(bool onlyLooks, CancellationToken cancellationToken) =>
+        DomainSession.OpenAsync(_options, _source, onlyLooks, cancellationToken);
+}

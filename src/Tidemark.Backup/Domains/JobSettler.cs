@@ -1,0 +1,172 @@
+// Finishes what earlier commands left: there is no daemon of ours, so every command that takes a domain's lock does this
+// first.
+//
+//   work                        its command died: take back everything
+//   journal without "begun"     its command died, or failed and could not take everything back: take back everything
+//   "begun", jobs running       nothing to do: the backup goes on
+//   "begun", jobs ended         decide how it ended, say so in the journal, then take back what was temporary
+//   "ended"                     a command died while it took things back: go on with that
+//
+// How it ended is durable before the first thing is taken away: whoever goes on later comes to the same result, although
+// the jobs that told of it are not there any more. Taking back is idempotent.
+
+using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Graph;
+using Tidemark.Backup.Journal;
+using Tidemark.Backup.Planning;
+using Tidemark.Backup.Rules;
+using Tidemark.Backup.Running;
+
+namespace Tidemark.Backup.Domains;
+
+/// <summary>Finishes backups of a domain; the caller holds its lock.</summary>
+internal sealed class JobSettler
+{
+    private readonly DomainSession _session;
+
+    internal JobSettler(DomainSession session) => _session = session;
+
+    private DomainFolder Folder => _session.Folder;
+
+    private TimeProvider Time => _session.Options.Time;
+
+    /// <summary>Does what is to be done, if anything is.</summary>
+    /// <exception cref="BackupException">Something could not be taken back; the journal stays.</exception>
+    internal async Task SettleAsync(CancellationToken cancellationToken)
+    {
+        await UndoDeadAsync(Folder.WorkPath, cancellationToken).ConfigureAwait(false);
+        if (Folder.Run.ReadJournal() is not { Begun: not null, Job: not null } record)
+        {
+            await UndoDeadAsync(Folder.Run.JournalPath, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        if (record.Ended is { } end)
+        {
+            await EndAsync(record, end.Result, end.Error, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        var jobs = await HypervisorReader.ReadJobsAsync(_session.Monitor, cancellationToken).ConfigureAwait(false);
+        if (JobJudge.Judge(record.Job, jobs) is { } verdict)
+        {
+            await EndAsync(record, verdict.Result, verdict.Error, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Ends a backup: everything temporary is gone when it returns.</summary>
+    /// <param name="record">Its journal.</param>
+    /// <param name="result">How it ended; what an earlier command decided stands.</param>
+    /// <param name="error">The first error.</param>
+    /// <param name="cancellationToken">Gives up before anything is taken back.</param>
+    /// <exception cref="BackupException">Something could not be taken back; the journal stays.</exception>
+    internal async Task<DomainJobInfo> EndAsync(
+        JournalRecord record, JobResult result, string? error, CancellationToken cancellationToken)
+    {
+        var job = record.Job!;
+        using var journal = RunJournal.Continue(Folder.Run.JournalPath);
+        DomainJobInfo info;
+        var end = record.Ended;
+        if (end is null)
+        {
+            var jobs = await HypervisorReader.ReadJobsAsync(_session.Monitor, cancellationToken)
+                .ConfigureAwait(false);
+            end = new JobEnd(
+                result, error, Time.GetUtcNow(), result == JobResult.Completed || job.KeepsCheckpoint);
+            info = JobInfoReader.Close(JobInfoReader.Make(record, jobs, end.At, null), end);
+            DurableFile.Write(Folder.CompletedPath, JobInfoFormat.ToBytes(info));
+            journal.Ended(end);
+        }
+        else
+        {
+            info = DomainSession.ReadCompleted(Folder) is { } kept && kept.RunId == record.RunId
+                ? kept
+                : JobInfoReader.Close(JobInfoReader.Make(record, [], end.At, null), end);
+        }
+
+        var graph = await _session.ReadGraphAsync(CancellationToken.None).ConfigureAwait(false);
+        var undo = record.Undo.Where(action => IsToBeUndone(action, record, end, graph)).ToList();
+        var executor = new UndoExecutor(_session.Monitor, Time);
+        List<string> errors = [.. await executor.UndoAllAsync(undo).ConfigureAwait(false)];
+        if (!end.KeepsCheckpoint && job.Checkpoint is not null)
+        {
+            errors.AddRange(await RemoveCheckpointAsync(job, executor).ConfigureAwait(false));
+        }
+
+        if (errors.Count > 0)
+        {
+            throw NotTakenBack(record, errors, Folder.Run.JournalPath);
+        }
+
+        journal.Delete();
+        return info;
+    }
+
+    private async Task UndoDeadAsync(string path, CancellationToken cancellationToken)
+    {
+        if (RunFolder.ReadJournal(path) is not { } record)
+        {
+            // No file; or not even its first line was whole: its command died before it did anything.
+            File.Delete(path);
+            return;
+        }
+
+        var graph = await _session.ReadGraphAsync(cancellationToken).ConfigureAwait(false);
+        var undo = record.Undo.Where(action => IsToBeUndone(action, record, null, graph)).ToList();
+        var errors = await new UndoExecutor(_session.Monitor, Time).UndoAllAsync(undo).ConfigureAwait(false);
+        if (errors.Count > 0)
+        {
+            throw NotTakenBack(record, errors, path);
+        }
+
+        File.Delete(path);
+        _session.Options.Note($"cleaned up after run {record.RunId}, which was killed or failed before its end");
+    }
+
+    // The hypervisor may have been started anew since, and show the disk under another node's name: the checkpoint's
+    // bitmaps are looked for on every layer of the backup's disks.
+    private async Task<IReadOnlyList<string>> RemoveCheckpointAsync(JournalJob job, UndoExecutor executor)
+    {
+        var graph = await _session.ReadGraphAsync(CancellationToken.None).ConfigureAwait(false);
+        List<UndoAction> left = [];
+        foreach (var disk in _session.FindDisks(graph).Where(disk => job.Disks.Any(one => one.Name == disk.Name)))
+        {
+            var chain = graph.ChainOf(disk.Node);
+            left.AddRange(BitmapChain.Delete(chain, job.Checkpoint!)
+                .Where(bitmap => chain.Layers.Any(layer => layer.Name == bitmap.Node && !layer.IsReadOnly))
+                .Select(bitmap => new UndoAction.CheckpointBitmap(bitmap.Node, bitmap.Name)));
+        }
+
+        return await executor.UndoAllAsync(left).ConfigureAwait(false);
+    }
+
+    private static bool IsToBeUndone(UndoAction action, JournalRecord record, JobEnd? end, GraphSnapshot graph) =>
+        action switch
+        {
+            // A change that took place keeps what it made: see ChangeService.
+            UndoAction.CheckpointBitmap or UndoAction.CheckpointFile =>
+                record.Committed is null && end is not { KeepsCheckpoint: true },
+            UndoAction.TargetFile => record.Committed is null && end is not { Result: JobResult.Completed },
+
+            // The hypervisor may have been started anew since, and may run somebody else's NBD server now. Ours stands
+            // only where nodes of the backup still stand. If the run never learned whether its start succeeded, a
+            // server that shows others' exports may be theirs and is left alone.
+            UndoAction.NbdServer => IsHere(record, graph)
+                && (record.ServerStarted || graph.Exports.All(export => export.Type != "nbd" || IsOurs(export, record))),
+            _ => true,
+        };
+
+    private static bool IsHere(JournalRecord record, GraphSnapshot graph) =>
+        record.Undo.OfType<UndoAction.Node>().Any(node => graph.Find(node.Name) is not null);
+
+    private static bool IsOurs(GraphExport export, JournalRecord record) =>
+        record.Undo.OfType<UndoAction.Export>().Any(own => own.Id == export.Id);
+
+    private static BackupException NotTakenBack(JournalRecord record, IReadOnlyList<string> errors, string path) => new(
+        BackupErrorKind.Hypervisor,
+        $"what run {record.RunId} left cannot all be removed: {errors[0]}. Mend that, then give the command again "
+            + $"(journal: '{path}')")
+    {
+        UndoErrors = errors,
+    };
+}

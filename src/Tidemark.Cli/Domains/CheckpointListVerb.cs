@@ -1,0 +1,93 @@
+using System.CommandLine;
+using Tidemark.Backup.Checkpoints;
+using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Domains;
+using Tidemark.Cli.Commands;
+using Tidemark.Cli.Terminal;
+
+namespace Tidemark.Cli.Domains;
+
+/// <summary><c>checkpoint-list</c>: the checkpoints as they really stand, and the bitmaps that are none's.</summary>
+internal static class CheckpointListVerb
+{
+    /// <summary>Adds the verb.</summary>
+    public static void AddTo(Command domain, DomainContext context)
+    {
+        var command = new Command("checkpoint-list", "List the checkpoints, and what their bitmaps are worth.");
+        var tree = Flag(command, "--tree", "As a tree.");
+        var parent = Flag(command, "--parent", "With the parent of each.");
+        var name = Flag(command, "--name", "Only the names.");
+        var roots = Flag(command, "--roots", "Only those without a parent.");
+        var leaves = Flag(command, "--leaves", "Only those that none follows.");
+        var noLeaves = Flag(command, "--no-leaves", "Only those that another one follows.");
+        var topological = Flag(command, "--topological", "Parents before their children.");
+        var descendants = Flag(command, "--descendants", "With --from: all that follow it, not only its children.");
+        var from = new Option<string?>("--from") { Description = "Only what follows this one.", HelpName = "NAME" };
+        command.Add(from);
+        var json = JsonOption.AddTo(command);
+        command.SetAction((parsed, token) =>
+        {
+            if (parsed.GetValue(descendants) && parsed.GetValue(from) is null)
+            {
+                throw new UsageException("--descendants needs --from NAME");
+            }
+
+            if (parsed.GetValue(tree) && (parsed.GetValue(parent) || parsed.GetValue(name) || parsed.GetValue(json)))
+            {
+                throw new UsageException("--tree does not go with --parent, --name and --json");
+            }
+
+            return context.RunAsync(parsed, async (options, source) =>
+            {
+                var (all, review) = await new CheckpointService(options, source).ListAsync(token);
+                var chosen = Choose(
+                    all,
+                    parsed.GetValue(from),
+                    parsed.GetValue(descendants) || parsed.GetValue(tree),
+                    parsed.GetValue(topological)).Where(one =>
+                        (!parsed.GetValue(roots) || all.ParentOf(one) is null)
+                        && (!parsed.GetValue(leaves) || !all.ChildrenOf(one.Name!).Any())
+                        && (!parsed.GetValue(noLeaves) || all.ChildrenOf(one.Name!).Any())).ToList();
+                if (parsed.GetValue(json))
+                {
+                    JsonOutput.Write(
+                        context.Console, writer => CheckpointText.WriteListJson(writer, all, review, chosen));
+                }
+                else if (parsed.GetValue(tree))
+                {
+                    CheckpointText.WriteTree(context.Console.Output, all, chosen);
+                }
+                else if (parsed.GetValue(name))
+                {
+                    chosen.ForEach(one => context.Console.Output.WriteLine(one.Name));
+                }
+                else
+                {
+                    CheckpointText.WriteList(context.Console, all, review, chosen, parsed.GetValue(parent));
+                }
+
+                return ExitCode.Success;
+            }, token);
+        });
+        domain.Add(command);
+    }
+
+    private static IReadOnlyList<CheckpointDefinition> Choose(
+        CheckpointTree tree, string? from, bool descendants, bool topological)
+    {
+        if (from is null)
+        {
+            return topological ? tree.Topological : tree.All;
+        }
+
+        var root = tree.Get(from).Name!;
+        return descendants ? tree.DescendantsOf(root) : [.. tree.ChildrenOf(root)];
+    }
+
+    private static Option<bool> Flag(Command command, string name, string description)
+    {
+        var option = new Option<bool>(name) { Description = description };
+        command.Add(option);
+        return option;
+    }
+}
