@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
-using System.Numerics;
-using System.Text;
 using Tidemark.Blocks.Nodes;
+using Tidemark.Qcow2.Bitmaps;
 using Tidemark.Qcow2.Format;
 using Tidemark.Qcow2.Metadata;
 
@@ -38,33 +37,92 @@ public static class Qcow2Image
     }
 
     /// <summary>
-    /// Writes an empty version 3 image into a file node: header, refcount table, one refcount block, L1 table. The file
-    /// is durable when the call completes.
+    /// Writes an empty image into a file node: header, refcount table and blocks, L1 table, and what is to be
+    /// preallocated. All is durable when the call completes.
     /// </summary>
     /// <param name="file">A writable node; what it held is overwritten. It is resized where it can be.</param>
     /// <param name="options">What the image is to be.</param>
-    /// <param name="cancellationToken">Stops the writing; the file then holds no image.</param>
-    /// <exception cref="Qcow2Exception">An option is out of its limits.</exception>
+    /// <param name="cancellationToken">Stops the writing; the file then holds no image, or one that is not preallocated
+    /// in full.</param>
+    /// <exception cref="Qcow2Exception">An option is out of its limits, or contradicts another one.</exception>
     public static async ValueTask CreateAsync(
         BlockNode file, Qcow2CreateOptions options, CancellationToken cancellationToken = default)
     {
-        Check(options);
-        var layout = Layout(options);
-        var size = options.ClusterSize;
-        var end = (long)layout.Clusters * size;
-        await ClearAsync(file, end, cancellationToken).ConfigureAwait(false);
+        CreateRules.Check(options);
+        if (options is { DataFileRaw: true, Preallocation: Qcow2Preallocation.Off })
+        {
+            // The data file is the disk whoever reads it; so the tables must never say otherwise.
+            options = options with { Preallocation = Qcow2Preallocation.Metadata };
+        }
 
-        // The header comes last: until then the file is no image.
-        var table = new byte[layout.Header.RefcountTableClusters * (long)size];
+        if (options.DataFileNode is { } data)
+        {
+            await ClearAsync(data, options.Length, cancellationToken).ConfigureAwait(false);
+        }
+
+        var layout = CreateLayout.Make(options);
+        await ClearAsync(file, layout.FileLength, cancellationToken).ConfigureAwait(false);
+        await WriteTablesAsync(file, layout, cancellationToken).ConfigureAwait(false);
+        if (options.Preallocation != Qcow2Preallocation.Off)
+        {
+            var open = new Qcow2OpenOptions { WithoutBacking = true, DataFile = options.DataFileNode };
+            var node = await Qcow2Node.OpenAsync("new", file, open, cancellationToken).ConfigureAwait(false);
+            await using var closing = node.ConfigureAwait(false);
+            await node.PreallocateAsync(0, options.Length, options.Preallocation, cancellationToken)
+                .ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Reads the internal snapshots of an image, in their order.</summary>
+    public static async ValueTask<IReadOnlyList<InternalSnapshot>> ReadSnapshotsAsync(
+        BlockNode file, CancellationToken cancellationToken = default)
+    {
+        var header = await ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
+        using ImageFile image = new(file, header.ClusterBits, 1);
+        var (snapshots, _) = await SnapshotTable.ReadAsync(header, image.ReadAsync, true, cancellationToken)
+            .ConfigureAwait(false);
+        return snapshots;
+    }
+
+    /// <summary>Reads the persistent bitmaps' descriptions without opening the image, those that contradict the format
+    /// among them.</summary>
+    /// <exception cref="Qcow2Exception">The directory as a whole is damaged.</exception>
+    public static async ValueTask<IReadOnlyList<StoredBitmapInfo>> ReadBitmapsAsync(
+        BlockNode file, CancellationToken cancellationToken = default)
+    {
+        var header = await ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
+        if (header.BitmapsProblem is { } problem)
+        {
+            throw Qcow2Exception.Corrupt(problem);
+        }
+
+        if (header.Bitmaps is not { } extension)
+        {
+            return [];
+        }
+
+        using ImageFile image = new(file, header.ClusterBits, 1);
+        var entries = await BitmapStore.ReadDirectoryAsync(
+            image, extension, header.Length, header.ClusterSize, cancellationToken).ConfigureAwait(false);
+        return entries.ConvertAll(entry => entry.ToInfo());
+    }
+
+    // The header comes last: until then the file is no image.
+    private static async ValueTask WriteTablesAsync(
+        BlockNode file, CreateLayout layout, CancellationToken cancellationToken)
+    {
+        var header = layout.Header;
+        var size = header.ClusterSize;
+        var table = new byte[header.RefcountTableClusters * (long)size];
         for (var index = 0; index < layout.Blocks; index++)
         {
             BinaryPrimitives.WriteInt64BigEndian(table.AsSpan(index * 8), layout.FirstBlock + ((long)index * size));
         }
 
-        await file.WriteAsync(layout.Header.RefcountTableOffset, table, WriteFlags.None, cancellationToken)
+        await file.WriteAsync(header.RefcountTableOffset, table, WriteFlags.None, cancellationToken)
             .ConfigureAwait(false);
-        var codec = new RefcountCodec(layout.Header.RefcountOrder);
-        var perBlock = size * 8 / options.RefcountBits;
+        var codec = new RefcountCodec(header.RefcountOrder);
+        var perBlock = size * 8 / header.RefcountBits;
         var block = new byte[size];
         for (var index = 0; index < layout.Blocks; index++)
         {
@@ -79,7 +137,7 @@ public static class Qcow2Image
         }
 
         await file.FlushAsync(cancellationToken).ConfigureAwait(false);
-        await file.WriteAsync(0, Qcow2HeaderWriter.Write(layout.Header, out _), WriteFlags.None, cancellationToken)
+        await file.WriteAsync(0, Qcow2HeaderWriter.Write(header, out _), WriteFlags.None, cancellationToken)
             .ConfigureAwait(false);
         await file.FlushAsync(cancellationToken).ConfigureAwait(false);
     }
@@ -98,95 +156,6 @@ public static class Qcow2Image
         }
     }
 
-    private static ImageLayout Layout(Qcow2CreateOptions options)
-    {
-        long size = options.ClusterSize;
-        var perL2 = size * (size / 8);
-        var l1Entries = (options.Length + perL2 - 1) / perL2;
-        var l1Clusters = Math.Max(1, ((l1Entries * 8) + size - 1) / size);
-        var perBlock = size * 8 / options.RefcountBits;
-        long blocks = 1, tableClusters = 1;
-        while (blocks * perBlock < 1 + tableClusters + blocks + l1Clusters)
-        {
-            blocks++;
-            tableClusters = ((blocks * 8) + size - 1) / size;
-        }
-
-        List<HeaderExtension> extensions = [];
-        if (options.BackingFormat is { } format)
-        {
-            extensions.Add(new HeaderExtension(HeaderExtension.BackingFormat, Encoding.UTF8.GetBytes(format)));
-        }
-
-        extensions.Add(Qcow2HeaderWriter.FeatureNameTable());
-        var header = new Qcow2Header
-        {
-            Version = 3,
-            ClusterBits = BitOperations.Log2((uint)options.ClusterSize),
-            Length = options.Length,
-            L1EntryCount = (int)l1Entries,
-            L1Offset = (1 + tableClusters + blocks) * size,
-            RefcountTableOffset = size,
-            RefcountTableClusters = (int)tableClusters,
-            RefcountOrder = BitOperations.Log2((uint)options.RefcountBits),
-            BackingFile = options.BackingFile,
-            BackingFormat = options.BackingFormat,
-            Extensions = extensions,
-        };
-        return new ImageLayout(header, (1 + tableClusters) * size, (int)blocks,
-            checked((int)(1 + tableClusters + blocks + l1Clusters)));
-    }
-
-    private static void Check(Qcow2CreateOptions options)
-    {
-        const int Smallest = 1 << Qcow2Limits.MinimumClusterBits, Largest = 1 << Qcow2Limits.MaximumClusterBits;
-        if (options.ClusterSize is < Smallest or > Largest || !BitOperations.IsPow2(options.ClusterSize))
-        {
-            throw Invalid($"cluster size {options.ClusterSize} must be a power of two from {Smallest} to {Largest}");
-        }
-
-        if (options.RefcountBits is < 1 or > 64 || !BitOperations.IsPow2(options.RefcountBits))
-        {
-            throw Invalid($"refcount bits {options.RefcountBits} must be a power of two from 1 to 64");
-        }
-
-        if (options.Length is < 0 or > Qcow2Limits.MaximumCreateLength)
-        {
-            throw Invalid($"a disk of {options.Length} bytes is outside 0 to {Qcow2Limits.MaximumCreateLength}");
-        }
-
-        var perL2 = (long)options.ClusterSize * (options.ClusterSize / 8);
-        if (options.Length / perL2 >= Qcow2Limits.MaximumL1Bytes / 8)
-        {
-            throw Invalid($"a disk of {options.Length} bytes needs clusters larger than {options.ClusterSize} bytes");
-        }
-
-        if (options.BackingFile is { } name)
-        {
-            var length = Encoding.UTF8.GetByteCount(name);
-            if (length is 0 or > Qcow2Limits.MaximumBackingFileLength)
-            {
-                throw Invalid(
-                    $"the backing file's name has {length} bytes; 1 to {Qcow2Limits.MaximumBackingFileLength} "
-                    + $"are possible");
-            }
-
-            if (string.IsNullOrEmpty(options.BackingFormat))
-            {
-                throw Invalid($"the format of the backing file '{name}' must be given: to guess it is unsafe");
-            }
-        }
-
-        if (options.BackingFormat is { } format
-            && (options.BackingFile is null
-                || Encoding.UTF8.GetByteCount(format) > Qcow2Limits.MaximumBackingFormatLength))
-        {
-            throw Invalid($"backing format '{format}' is too long, or there is no backing file");
-        }
-    }
-
-    private static Qcow2Exception Invalid(string message) => new(BlockErrorKind.Invalid, message);
-
     private static async ValueTask ReadPaddedAsync(BlockNode file, Memory<byte> target,
         CancellationToken cancellationToken)
     {
@@ -194,6 +163,4 @@ public static class Qcow2Image
         target.Span[inside..].Clear();
         await file.ReadAsync(0, target[..inside], cancellationToken).ConfigureAwait(false);
     }
-
-    private readonly record struct ImageLayout(Qcow2Header Header, long FirstBlock, int Blocks, int Clusters);
 }

@@ -22,7 +22,7 @@ public sealed partial class Qcow2Node
                 return ReadPiecesAsync(offset, target, cancellationToken);
             }
 
-            pending = _file.ReadAsync(mapping.HostOffset, target, cancellationToken);
+            pending = _data.ReadAsync(mapping.HostOffset, target, cancellationToken);
         }
         catch
         {
@@ -84,7 +84,7 @@ public sealed partial class Qcow2Node
         switch (mapping.Kind)
         {
             case ClusterKind.Data:
-                return _file.ReadAsync(mapping.HostOffset, target, cancellationToken);
+                return _data.ReadAsync(mapping.HostOffset, target, cancellationToken);
             case ClusterKind.Compressed:
                 var inCluster = (int)(offset & (ClusterSize - 1));
                 return _compressed.ReadAsync(mapping.Entry, inCluster, target, cancellationToken);
@@ -105,10 +105,10 @@ public sealed partial class Qcow2Node
         return inside == 0 ? default : backing!.ReadAsync(offset, target[..inside], cancellationToken);
     }
 
-    // Whether a range within one cluster is known to read as zeroes; false when that is not known.
+    // Whether a range within one unit is known to read as zeroes; false when that is not known.
     private bool IsKnownZero(long offset, long length)
     {
-        if (length == 0)
+        if (length <= 0)
         {
             return true;
         }
@@ -118,7 +118,7 @@ public sealed partial class Qcow2Node
             return false;
         }
 
-        return mapping.Kind switch
+        return mapping.Length >= length && mapping.Kind switch
         {
             ClusterKind.ZeroPlain or ClusterKind.ZeroAllocated => true,
             ClusterKind.Unallocated => Backing is not { } backing || offset >= backing.Length,

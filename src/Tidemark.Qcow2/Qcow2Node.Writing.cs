@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.CompilerServices;
 using Tidemark.Blocks.Nodes;
+using Tidemark.Qcow2.Format;
 using Tidemark.Qcow2.Metadata;
 
 namespace Tidemark.Qcow2;
@@ -35,7 +36,7 @@ public sealed partial class Qcow2Node
                 return WritePiecesAsync(offset, source, cancellationToken);
             }
 
-            pending = _file.WriteAsync(hostOffset, source, cancellationToken);
+            pending = _data.WriteAsync(hostOffset, source, cancellationToken);
         }
         catch
         {
@@ -57,9 +58,9 @@ public sealed partial class Qcow2Node
         long offset, long length, WriteFlags flags, CancellationToken cancellationToken)
     {
         var end = offset + length;
-        var size = (long)ClusterSize;
+        var size = 1L << _layout.UnitBits;
 
-        // The last cluster of the disk is whole when the range reaches the disk's end.
+        // The last unit of the disk is whole when the range reaches the disk's end.
         var bodyStart = Math.Min(end, (offset + size - 1) & -size);
         var bodyEnd = end == Length ? end : Math.Max(bodyStart, end & -size);
         var onlyBytes = Header.Version < 3 && (BackingFile is not null || Backing is not null);
@@ -74,15 +75,15 @@ public sealed partial class Qcow2Node
         {
             throw new Qcow2Exception(
                 BlockErrorKind.NotSupported,
-                $"zeroes from {offset} to {end} of node '{Name}' would have to be written out: clusters have "
-                + $"{size} bytes");
+                $"zeroes from {offset} to {end} of node '{Name}' would have to be written out: they are stored in "
+                + $"units of {size} bytes");
         }
 
         await WriteZeroBytesAsync(offset, bodyStart - offset, cancellationToken).ConfigureAwait(false);
         if (bodyEnd > bodyStart)
         {
-            await ZeroClustersAsync(bodyStart, bodyEnd, (flags & WriteFlags.MayUnmap) == 0, cancellationToken)
-                .ConfigureAwait(false);
+            var mode = (flags & WriteFlags.MayUnmap) == 0 || _keepsOnDiscard ? ZeroMode.Keep : ZeroMode.Free;
+            await ZeroUnitsAsync(bodyStart, bodyEnd, mode, cancellationToken).ConfigureAwait(false);
         }
 
         await WriteZeroBytesAsync(bodyEnd, end - bodyEnd, cancellationToken).ConfigureAwait(false);
@@ -97,23 +98,101 @@ public sealed partial class Qcow2Node
     {
         var size = (long)ClusterSize;
         var start = (offset + size - 1) & -size;
-        var end = offset + length == Length ? Length : (offset + length) & -size;
+        var end = WholeEnd(offset + length);
         var revealsBacking = Header.Version < 3 && (BackingFile is not null || Backing is not null);
-        return end <= start || revealsBacking ? default : ZeroClustersAsync(start, end, keep: false, cancellationToken);
+        var mode = _keepsOnDiscard ? ZeroMode.Keep : ZeroMode.Free;
+        return end <= start || revealsBacking ? default : ZeroClustersAsync(start, end, mode, cancellationToken);
     }
 
-    private async ValueTask ZeroClustersAsync(long start, long end, bool keep, CancellationToken cancellationToken)
+    // Whole units. Of a part of a compressed cluster the subclusters cannot be told apart: bytes are written.
+    private async ValueTask ZeroUnitsAsync(long start, long end, ZeroMode mode, CancellationToken cancellationToken)
     {
-        var first = start >> _clusterBits;
-        var last = (end - 1) >> _clusterBits;
-        var held = await _locks.AcquireAsync(first, last, cancellationToken).ConfigureAwait(false);
+        var size = (long)ClusterSize;
+        if (end == Length)
+        {
+            end = WholeEnd(end);
+        }
+
+        var wholeStart = Math.Min(end, (start + size - 1) & -size);
+        var wholeEnd = Math.Max(wholeStart, end & -size);
+        if (wholeStart > start)
+        {
+            await ZeroPartAsync(start, wholeStart, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (wholeEnd > wholeStart)
+        {
+            await ZeroClustersAsync(wholeStart, wholeEnd, mode, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (end > wholeEnd)
+        {
+            await ZeroPartAsync(wholeEnd, end, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask ZeroPartAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        ClusterMapping mapping;
+        while (!_metadata.TryMap(start, 1, out mapping))
+        {
+            await _metadata.LoadAsync(start, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (mapping.Kind == ClusterKind.Compressed)
+        {
+            await WriteZeroBytesAsync(start, end - start, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        await ZeroClustersAsync(start, end, ZeroMode.Keep, cancellationToken).ConfigureAwait(false);
+    }
+
+    private async ValueTask ZeroClustersAsync(long start, long end, ZeroMode mode, CancellationToken cancellationToken)
+    {
+        var held = await _locks.AcquireAsync(start >> _clusterBits, (end - 1) >> _clusterBits, cancellationToken)
+            .ConfigureAwait(false);
         try
         {
-            await _metadata.ZeroAsync(first, last - first + 1, keep, cancellationToken).ConfigureAwait(false);
+            if (_layout.HasDataFile)
+            {
+                await ZeroDataFileAsync(start, end, mode, cancellationToken).ConfigureAwait(false);
+            }
+
+            List<(long Offset, long Length)>? kept = _keepsOnDiscard && mode == ZeroMode.Keep ? [] : null;
+            await _metadata.ZeroAsync(start, end, mode, kept, cancellationToken).ConfigureAwait(false);
+            foreach (var (offset, length) in kept ?? [])
+            {
+                // The clusters stay this range's own, and nobody writes them without the range lock.
+                await _file.Node.DiscardAsync(offset, length, cancellationToken).ConfigureAwait(false);
+            }
         }
         finally
         {
             _locks.Release(held);
+        }
+    }
+
+    // A place of a data file belongs to one guest cluster for good: whoever writes the cluster again writes the same
+    // place, at once. So its space is given back now, while the range lock keeps such a write out, and never later. The
+    // old mapping may still be the one on disk: after a crash the range then holds the old bytes or zeroes, each of
+    // which it may hold until this request is flushed. A raw data file is the disk by itself, so there zeroes must be.
+    private async ValueTask ZeroDataFileAsync(long start, long end, ZeroMode mode, CancellationToken cancellationToken)
+    {
+        end = Math.Min(end, _data.Length);
+        if (end <= start)
+        {
+            return;
+        }
+
+        if (Header.IsDataFileRaw)
+        {
+            var flags = mode == ZeroMode.Keep && !_keepsOnDiscard ? WriteFlags.None : WriteFlags.MayUnmap;
+            await _data.Node.WriteZeroesAsync(start, end - start, flags, cancellationToken).ConfigureAwait(false);
+        }
+        else if (mode != ZeroMode.Keep || _keepsOnDiscard)
+        {
+            await _data.Node.DiscardAsync(start, end - start, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -122,7 +201,7 @@ public sealed partial class Qcow2Node
     {
         while (length > 0)
         {
-            var count = (int)Math.Min(length, Math.Min(s_zeroes.Length, ClusterSize - (offset & (ClusterSize - 1))));
+            var count = (int)Math.Min(length, Math.Min(s_zeroes.Length, UnitRest(offset)));
             if (!IsKnownZero(offset, count))
             {
                 await WritePiecesAsync(offset, s_zeroes.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
@@ -132,6 +211,11 @@ public sealed partial class Qcow2Node
             length -= count;
         }
     }
+
+    // The end of the last whole cluster of a range; what lies behind the disk's end belongs to it.
+    private long WholeEnd(long end) => (end == Length ? end + ClusterSize - 1 : end) & -(long)ClusterSize;
+
+    private long UnitRest(long offset) => (1L << _layout.UnitBits) - (offset & ((1L << _layout.UnitBits) - 1));
 
     private async ValueTask WriteThroughAsync(long offset, ReadOnlyMemory<byte> source,
         CancellationToken cancellationToken)
@@ -153,7 +237,7 @@ public sealed partial class Qcow2Node
                 written = (int)_metadata.MapOverwrite(offset, source.Length, out var hostOffset);
                 if (written > 0)
                 {
-                    await _file.WriteAsync(hostOffset, source[..written], cancellationToken).ConfigureAwait(false);
+                    await _data.WriteAsync(hostOffset, source[..written], cancellationToken).ConfigureAwait(false);
                 }
             }
             finally
@@ -194,13 +278,13 @@ public sealed partial class Qcow2Node
                 return 0;
             }
 
-            var run = await _metadata.AllocateAsync(first, last - first + 1, cancellationToken).ConfigureAwait(false);
-            var runEnd = (run.GuestCluster + run.Count) << _clusterBits;
+            var run = await _metadata.AllocateAsync(offset, source.Length, cancellationToken).ConfigureAwait(false);
+            var runEnd = Math.Min(run.Limit, (run.GuestCluster + run.Count) << _clusterBits);
             var count = (int)Math.Min(source.Length, runEnd - offset);
             try
             {
                 await WriteRunAsync(run, offset, source[..count], cancellationToken).ConfigureAwait(false);
-                await _metadata.LinkAsync(run).ConfigureAwait(false);
+                await _metadata.LinkAsync(run, offset, offset + count).ConfigureAwait(false);
             }
             catch
             {
@@ -216,48 +300,54 @@ public sealed partial class Qcow2Node
         }
     }
 
-    // The data, and before and behind it what the first and last cluster read as until now.
+    // The data, and before and behind it what the first and last unit read as until now.
     private async ValueTask WriteRunAsync(
         ClusterRun run, long offset, ReadOnlyMemory<byte> source, CancellationToken cancellationToken)
     {
-        var runStart = run.GuestCluster << _clusterBits;
-        var head = (int)(offset - runStart);
-        var tail = (int)(runStart + ((long)run.Count << _clusterBits) - offset - source.Length);
+        var unit = 1L << run.UnitBits;
+        var start = offset & -unit;
         var tailOffset = offset + source.Length;
-        var isZeroAround = run.IsFresh && IsKnownZero(runStart, head)
+        var host = run.HostOffset + (start - (run.GuestCluster << _clusterBits));
+        var head = (int)(offset - start);
+        var tail = (int)(((tailOffset + unit - 1) & -unit) - tailOffset);
+        if (_layout.HasDataFile)
+        {
+            // A data file is as long as the disk.
+            tail = (int)Math.Clamp(Length - tailOffset, 0, tail);
+        }
+
+        var isZeroAround = run.IsFresh && IsKnownZero(start, head)
             && IsKnownZero(tailOffset, Math.Min(tail, Length - tailOffset));
         if (isZeroAround || head + tail == 0)
         {
-            await _file.WriteAsync(run.HostOffset + head, source, cancellationToken).ConfigureAwait(false);
+            await _data.WriteAsync(host + head, source, cancellationToken).ConfigureAwait(false);
             return;
         }
 
         if (head + source.Length + tail <= Math.Max(MergedWriteLimit, ClusterSize))
         {
-            await WriteMergedAsync(run, runStart, head, source, tail, cancellationToken).ConfigureAwait(false);
+            await WriteMergedAsync(start, host, head, source, tail, cancellationToken).ConfigureAwait(false);
             return;
         }
 
-        await WriteOldAsync(runStart, head, run.HostOffset, cancellationToken).ConfigureAwait(false);
-        await _file.WriteAsync(run.HostOffset + head, source, cancellationToken).ConfigureAwait(false);
-        await WriteOldAsync(tailOffset, tail, run.HostOffset + head + source.Length, cancellationToken)
-            .ConfigureAwait(false);
+        await WriteOldAsync(start, head, host, cancellationToken).ConfigureAwait(false);
+        await _data.WriteAsync(host + head, source, cancellationToken).ConfigureAwait(false);
+        await WriteOldAsync(tailOffset, tail, host + head + source.Length, cancellationToken).ConfigureAwait(false);
     }
 
     private async ValueTask WriteMergedAsync(
-        ClusterRun run, long runStart, int head, ReadOnlyMemory<byte> source, int tail,
-        CancellationToken cancellationToken)
+        long start, long host, int head, ReadOnlyMemory<byte> source, int tail, CancellationToken cancellationToken)
     {
         var length = head + source.Length + tail;
         var buffer = ArrayPool<byte>.Shared.Rent(length);
         try
         {
-            await ReadOldAsync(runStart, buffer.AsMemory(0, head), cancellationToken).ConfigureAwait(false);
+            await ReadOldAsync(start, buffer.AsMemory(0, head), cancellationToken).ConfigureAwait(false);
             source.CopyTo(buffer.AsMemory(head));
             await ReadOldAsync(
-                runStart + head + source.Length, buffer.AsMemory(head + source.Length, tail), cancellationToken)
+                start + head + source.Length, buffer.AsMemory(head + source.Length, tail), cancellationToken)
                 .ConfigureAwait(false);
-            await _file.WriteAsync(run.HostOffset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+            await _data.WriteAsync(host, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -276,7 +366,7 @@ public sealed partial class Qcow2Node
         try
         {
             await ReadOldAsync(offset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
-            await _file.WriteAsync(hostOffset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+            await _data.WriteAsync(hostOffset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
         }
         finally
         {

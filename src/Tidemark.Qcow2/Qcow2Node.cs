@@ -1,6 +1,7 @@
 using Tidemark.Blocks.Extents;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Qcow2.Bitmaps;
+using Tidemark.Qcow2.Checking;
 using Tidemark.Qcow2.Compression;
 using Tidemark.Qcow2.Format;
 using Tidemark.Qcow2.Metadata;
@@ -22,36 +23,48 @@ namespace Tidemark.Qcow2;
 public sealed partial class Qcow2Node : BlockNode
 {
     private readonly BlockChild _fileChild;
+    private readonly BlockChild? _dataChild;
     private readonly ImageFile _file;
+    private readonly ImageFile _data;
     private readonly RequestEpochs _epochs;
     private readonly Qcow2Metadata _metadata;
     private readonly ClusterLocks _locks = new();
     private readonly CompressedClusterReader _compressed;
     private readonly BitmapStore _bitmapStore;
+    private readonly L2Layout _layout;
     private readonly int _clusterBits;
-    private readonly long _length;
+    private readonly bool _keepsOnDiscard;
+    private readonly int _compressionLevel;
 
     // Changed only inside a drained section.
     private volatile BlockChild? _backingChild;
     private volatile BlockChild[] _children;
+    private long _length;
     private bool _disposed;
 
-    private Qcow2Node(string name, Qcow2Parts parts, Qcow2OpenOptions options)
+    private Qcow2Node(string name, Qcow2Metadata.Parts parts, Qcow2Metadata metadata, Qcow2OpenOptions options)
         : base(name)
     {
-        var header = parts.Metadata.Header;
+        var header = metadata.Header;
         IsReadOnly = options.ReadOnly;
-        _file = parts.File;
-        _epochs = parts.Epochs;
-        _metadata = parts.Metadata;
+        (_file, _data, _epochs, _metadata) = (parts.File, parts.Data, parts.Epochs, metadata);
+        _layout = metadata.Layout;
         _clusterBits = header.ClusterBits;
         _length = header.Length;
+        _keepsOnDiscard = options.DiscardNoUnref;
+        _compressionLevel = options.CompressionLevel ?? Qcow2OpenOptions.DefaultLevelOf(header.CompressionType);
         _fileChild = new BlockChild(this, ChildRole.File, parts.File.Node, $"node '{name}'");
+        if (options.DataFile is { } dataFile)
+        {
+            _dataChild = new BlockChild(this, ChildRole.DataFile, dataFile, $"node '{name}'");
+            _data.Attach(_dataChild);
+        }
+
         _backingChild = options.Backing is { } backing
             ? new BlockChild(this, ChildRole.Backing, backing, $"node '{name}'")
             : null;
         _file.Attach(_fileChild);
-        _children = _backingChild is null ? [_fileChild] : [_fileChild, _backingChild];
+        _children = ListChildren();
         Limits = new BlockLimits { PreferredSize = header.ClusterSize, ClusterSize = header.ClusterSize };
         _compressed = new CompressedClusterReader(_file, _clusterBits, header.CompressionType);
         _metadata.ClustersFreed = _compressed.Forget;
@@ -62,7 +75,7 @@ public sealed partial class Qcow2Node : BlockNode
     public override string Driver => "qcow2";
 
     /// <inheritdoc/>
-    public override long Length => _length;
+    public override long Length => Volatile.Read(ref _length);
 
     /// <inheritdoc/>
     public override bool IsReadOnly { get; }
@@ -89,6 +102,9 @@ public sealed partial class Qcow2Node : BlockNode
     /// could.</summary>
     public string? BitmapProblem => _bitmapStore.Problem;
 
+    /// <summary>The stored bitmaps as they stand in the image, those that contradict the format among them.</summary>
+    public IReadOnlyList<StoredBitmapInfo> StoredBitmaps => _bitmapStore.Infos;
+
     private BlockNode? Backing => _backingChild?.Node;
 
     /// <summary>Opens an image.</summary>
@@ -104,15 +120,24 @@ public sealed partial class Qcow2Node : BlockNode
     {
         var header = await Qcow2Image.ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
         CheckOpen(name, header, file, options);
+        if (header.IsDirty && !options.ReadOnly)
+        {
+            header = await RepairAsync(name, file, options, cancellationToken).ConfigureAwait(false);
+        }
+
         var image = new ImageFile(file, header.ClusterBits, options.GrowthStep);
-        var epochs = new RequestEpochs();
-        var hasBacking = options.Backing is not null || header.BackingFile is not null;
-        var metadata = await Qcow2Metadata.OpenAsync(
-            image, epochs, header, options.MetadataCacheLimit, hasBacking, cancellationToken).ConfigureAwait(false);
-        var node = new Qcow2Node(name, new Qcow2Parts(image, epochs, metadata), options);
+        var parts = new Qcow2Metadata.Parts(
+            image,
+            options.DataFile is { } data ? new ImageFile(data, header.ClusterBits, 1) : image,
+            new RequestEpochs(),
+            header,
+            HasBacking: options.Backing is not null || header.BackingFile is not null);
+        var metadata = await Qcow2Metadata.OpenAsync(parts, options.MetadataCacheLimit, cancellationToken)
+            .ConfigureAwait(false);
+        var node = new Qcow2Node(name, parts, metadata, options);
         try
         {
-            await node._bitmapStore.LoadAsync(node, cancellationToken).ConfigureAwait(false);
+            await node._bitmapStore.LoadAsync(node, options.BrokenBitmaps, cancellationToken).ConfigureAwait(false);
             if (!options.ReadOnly)
             {
                 await node.PrepareForWritingAsync(cancellationToken).ConfigureAwait(false);
@@ -134,7 +159,7 @@ public sealed partial class Qcow2Node : BlockNode
         var old = _backingChild;
         var child = backing is null ? null : new BlockChild(this, ChildRole.Backing, backing, $"node '{Name}'");
         _backingChild = child;
-        _children = child is null ? [_fileChild] : [_fileChild, child];
+        _children = ListChildren();
         _metadata.HasBacking = backing is not null || BackingFile is not null;
         old?.Dispose();
     }
@@ -186,7 +211,9 @@ public sealed partial class Qcow2Node : BlockNode
 
     /// <inheritdoc/>
     protected override ValueTask FlushCoreAsync(CancellationToken cancellationToken) =>
-        _metadata.WriteBackAsync(cancellationToken);
+        _bitmapStore.HasNew(this)
+            ? FlushWithBitmapsAsync(cancellationToken)
+            : _metadata.WriteBackAsync(cancellationToken);
 
     /// <inheritdoc/>
     protected override async ValueTask GetBlockStatusCoreAsync(
@@ -223,12 +250,7 @@ public sealed partial class Qcow2Node : BlockNode
     public async ValueTask GetOwnStatusAsync(
         long offset, long length, ExtentList extents, CancellationToken cancellationToken = default)
     {
-        if (offset < 0 || length < 0 || length > _length - offset)
-        {
-            throw new BlockException(
-                BlockErrorKind.OutOfRange, $"range {offset}+{length} is outside node '{Name}' of {_length} bytes");
-        }
-
+        CheckInside(offset, length);
         var end = offset + length;
         while (offset < end)
         {
@@ -249,14 +271,81 @@ public sealed partial class Qcow2Node : BlockNode
         }
     }
 
+    private async ValueTask FlushWithBitmapsAsync(CancellationToken cancellationToken)
+    {
+        await _bitmapStore.EnterNewAsync(this, cancellationToken).ConfigureAwait(false);
+        await _metadata.WriteBackAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Lists what this image alone says of a range, without its backing chain: runs of one kind, those of data with
+    /// their place in the file, or in the external data file.
+    /// </summary>
+    /// <param name="offset">Where the range begins.</param>
+    /// <param name="length">How long it is.</param>
+    /// <param name="extents">Takes the runs, in order; a run that continues the list's last one lengthens it.</param>
+    /// <param name="maximumExtents">Stops when the list has so many.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <returns>How many bytes of the range are described.</returns>
+    public async ValueTask<long> MapAsync(
+        long offset, long length, List<MappedExtent> extents, int maximumExtents = int.MaxValue,
+        CancellationToken cancellationToken = default)
+    {
+        CheckInside(offset, length);
+        var start = offset;
+        var end = offset + length;
+        while (offset < end)
+        {
+            if (!_metadata.TryMap(offset, end - offset, out var mapping))
+            {
+                await _metadata.LoadAsync(offset, cancellationToken).ConfigureAwait(false);
+                continue;
+            }
+
+            var next = new MappedExtent(offset, mapping.Length, mapping.Kind, mapping.HostOffset);
+            if (extents.Count > 0 && extents[^1].IsContinuedBy(next))
+            {
+                extents[^1] = extents[^1] with { Length = extents[^1].Length + next.Length };
+            }
+            else if (extents.Count >= maximumExtents)
+            {
+                break;
+            }
+            else
+            {
+                extents.Add(next);
+            }
+
+            offset += mapping.Length;
+        }
+
+        return offset - start;
+    }
+
+    private void CheckInside(long offset, long length)
+    {
+        if (offset < 0 || length < 0 || length > Length - offset)
+        {
+            throw new BlockException(
+                BlockErrorKind.OutOfRange, $"range {offset}+{length} is outside node '{Name}' of {Length} bytes");
+        }
+    }
+
     private static void CheckOpen(string name, Qcow2Header header, BlockNode file, Qcow2OpenOptions options)
     {
         if (header.BackingFile is not null && options is { Backing: null, WithoutBacking: false })
         {
-            throw new Qcow2Exception(
-                BlockErrorKind.Invalid,
+            throw Invalid(
                 $"the image of node '{name}' has the backing file '{header.BackingFile}', and no backing node "
                 + $"was given");
+        }
+
+        if (header.HasDataFile != options.DataFile is not null)
+        {
+            throw Invalid(header.HasDataFile
+                ? $"the image of node '{name}' has the external data file '{header.DataFile}', and no node was given "
+                    + "for it"
+                : $"a data file was given for node '{name}', and its image has none");
         }
 
         if (options.ReadOnly)
@@ -264,26 +353,54 @@ public sealed partial class Qcow2Node : BlockNode
             return;
         }
 
-        if (file.IsReadOnly)
+        if (file.IsReadOnly || options.DataFile is { IsReadOnly: true })
         {
             throw new Qcow2Exception(
-                BlockErrorKind.ReadOnly, $"node '{name}' cannot be writable: its file node '{file.Name}' is read-only");
+                BlockErrorKind.ReadOnly,
+                $"node '{name}' cannot be writable: its file node '{file.Name}' or its data file is read-only");
         }
 
         if (header.IsCorrupt)
         {
             throw Qcow2Exception.Corrupt(
                 $"the image of node '{name}' is marked corrupt; it can only be opened read-only. Repair it with "
-                + $"qemu-img check -r all");
+                + $"image check -r all");
+        }
+    }
+
+    private static Qcow2Exception Invalid(string message) => new(BlockErrorKind.Invalid, message);
+
+    // After a crash with lazy refcounts no count on disk can be believed: they are made anew from the tables.
+    private static async ValueTask<Qcow2Header> RepairAsync(
+        string name, BlockNode file, Qcow2OpenOptions options, CancellationToken cancellationToken)
+    {
+        var report = await Qcow2Check.RunAsync(
+            file, new Qcow2CheckOptions { Repair = Qcow2Repair.All, DataFile = options.DataFile }, cancellationToken)
+            .ConfigureAwait(false);
+        if (report.Corruptions > 0 || report.CheckErrors > 0)
+        {
+            throw Qcow2Exception.Corrupt(
+                $"the image of node '{name}' was not closed cleanly, and its refcounts could not be rebuilt: "
+                + string.Join("; ", report.Messages.Take(3)));
         }
 
-        if (header.IsDirty)
+        return await Qcow2Image.ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
+    }
+
+    private BlockChild[] ListChildren()
+    {
+        List<BlockChild> children = [_fileChild];
+        if (_dataChild is not null)
         {
-            throw Qcow2Exception.NotSupported(
-                $"the image of node '{name}' was not closed cleanly and has the feature 'lazy refcounts': its "
-                + $"refcounts must "
-                + "be rebuilt before it is written; repair it with qemu-img check -r all");
+            children.Add(_dataChild);
         }
+
+        if (_backingChild is { } backing)
+        {
+            children.Add(backing);
+        }
+
+        return [.. children];
     }
 
     // A zeroed cluster that keeps its storage is a hole to QEMU too: what it holds is no data.
@@ -313,10 +430,11 @@ public sealed partial class Qcow2Node : BlockNode
     private async ValueTask PrepareForWritingAsync(CancellationToken cancellationToken)
     {
         var header = _metadata.Header;
-        if ((header.AutoclearFeatures & ~FeatureBits.Bitmaps) != 0)
+        if ((header.AutoclearFeatures & ~FeatureBits.KnownAutoclear) != 0)
         {
             await _metadata.UpdateHeaderAsync(
-                old => old with { AutoclearFeatures = old.AutoclearFeatures & FeatureBits.Bitmaps }, cancellationToken)
+                old => old with { AutoclearFeatures = old.AutoclearFeatures & FeatureBits.KnownAutoclear },
+                cancellationToken)
                 .ConfigureAwait(false);
         }
 
@@ -341,9 +459,18 @@ public sealed partial class Qcow2Node : BlockNode
     {
         _backingChild?.Dispose();
         _fileChild.Dispose();
+        _dataChild?.Dispose();
         _metadata.Dispose();
-        _file.Dispose();
-    }
+        _bitmapStore.Dispose();
+        foreach (var encoder in _encoders)
+        {
+            encoder.Dispose();
+        }
 
-    private readonly record struct Qcow2Parts(ImageFile File, RequestEpochs Epochs, Qcow2Metadata Metadata);
+        _file.Dispose();
+        if (_dataChild is not null)
+        {
+            _data.Dispose();
+        }
+    }
 }

@@ -16,12 +16,31 @@ public sealed record Qcow2OpenOptions
     /// that is refused, because it would misread the disk.</summary>
     public bool WithoutBacking { get; init; }
 
+    /// <summary>The node that holds the guest data of an image with an external data file; needed for those, refused
+    /// for others. Not disposed by the image.</summary>
+    public BlockNode? DataFile { get; init; }
+
+    /// <summary>Whether host clusters stay set aside for guest clusters that are discarded or zeroed, so that the file
+    /// does not fragment: QEMU's <c>discard-no-unref</c>. Their space is given back to the file system all the
+    /// same.</summary>
+    public bool DiscardNoUnref { get; init; }
+
+    /// <summary>What happens to stored bitmaps that contradict the format when the image is opened for
+    /// writing.</summary>
+    public BrokenBitmapPolicy BrokenBitmaps { get; init; }
+
+    /// <summary>How hard compressed writes try, on the scale of the image's compression: zlib 1 to 9, zstd 1 to 19;
+    /// null for the fast end, which is meant for backups.</summary>
+    public int? CompressionLevel { get; init; }
+
     /// <summary>The most memory for cached L2 tables, in bytes; refcount blocks take up to an eighth of it
     /// more.</summary>
     public long MetadataCacheLimit { get; init; } = DefaultMetadataCacheLimit;
 
     /// <summary>32 MiB: the mapping of 256 GiB with clusters of 64 KiB.</summary>
     public const long DefaultMetadataCacheLimit = 32 << 20;
+
+    internal static int DefaultLevelOf(int compressionType) => compressionType == 0 ? 2 : 1;
 
     /// <summary>The file grows in multiples of this, and is cut to its use when the image is closed.</summary>
     internal long GrowthStep { get; init; } = 8 << 20;

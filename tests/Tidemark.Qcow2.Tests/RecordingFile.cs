@@ -23,6 +23,9 @@ internal sealed class RecordingFile : BlockNode
 
     public List<FileEvent> Events { get; } = [];
 
+    /// <summary>Told of everything that is done.</summary>
+    public Action<FileEvent>? Observer { get; init; }
+
     /// <summary>Whether requests really suspend, so that the callers' slow paths run.</summary>
     public bool IsAsynchronous { get; init; }
 
@@ -142,6 +145,7 @@ internal sealed class RecordingFile : BlockNode
             }
 
             Events.Add(change);
+            Observer?.Invoke(change);
             if (change.Kind == FileEventKind.Resize && change.Offset > _content.Length)
             {
                 // Bytes that were cut off and come back are zero.

@@ -269,6 +269,22 @@ public sealed class DirtyBitmap
         }
     }
 
+    /// <summary>The same bitmap for its disk at another size: what is added is clean, as in QEMU. For who resizes the
+    /// disk, which is then in a drained section; this bitmap stays as it is.</summary>
+    public DirtyBitmap Resized(long length)
+    {
+        DirtyBitmap resized = new(Name, length, Granularity)
+        {
+            IsPersistent = IsPersistent,
+            IsInconsistent = IsInconsistent,
+            IsRecording = _recording,
+        };
+        var words = CopyWords();
+        Array.Resize(ref words, resized._words.Length);
+        resized.MergeWords(words);
+        return resized;
+    }
+
     /// <summary>A copy of the bits: one bit a granule, bit 0 of word 0 first.</summary>
     public ulong[] CopyWords()
     {

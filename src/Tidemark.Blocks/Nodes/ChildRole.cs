@@ -9,6 +9,9 @@ public enum ChildRole
     /// <summary>The node that answers for what an overlay has not allocated.</summary>
     Backing,
 
+    /// <summary>Where a format's guest data lies when it is not in its file: QEMU's <c>data-file</c>.</summary>
+    DataFile,
+
     /// <summary>Where a copy-before-write filter saves old data (the scratch), or a job copies to.</summary>
     Target,
 

@@ -14,6 +14,9 @@ internal sealed class AllocationList(Qcow2Metadata metadata)
         return offset;
     }
 
+    /// <summary>Nothing is given back any more.</summary>
+    internal void Keep() => _taken.Clear();
+
     internal async ValueTask GiveBackAsync()
     {
         foreach (var (offset, count) in _taken)

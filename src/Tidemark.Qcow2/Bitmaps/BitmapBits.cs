@@ -90,6 +90,21 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
         }
 
         await WriteBitsAsync(bytes, length, clusters, table, allocated, cancellationToken).ConfigureAwait(false);
+        return (await WriteTableAsync(table, allocated, cancellationToken).ConfigureAwait(false), table.Length);
+    }
+
+    /// <summary>Writes the table of a bitmap in which nothing is dirty.</summary>
+    internal async ValueTask<(long TableOffset, int TableEntries)> StoreEmptyAsync(
+        DirtyBitmap bitmap, AllocationList allocated, CancellationToken cancellationToken)
+    {
+        var length = LengthOf(bitmap.Length, bitmap.Granularity);
+        var table = new ulong[Math.Max(1, (length + _clusterSize - 1) / _clusterSize)];
+        return (await WriteTableAsync(table, allocated, cancellationToken).ConfigureAwait(false), table.Length);
+    }
+
+    private async ValueTask<long> WriteTableAsync(
+        ulong[] table, AllocationList allocated, CancellationToken cancellationToken)
+    {
         var tableBytes = new byte[table.Length * 8];
         for (var index = 0; index < table.Length; index++)
         {
@@ -98,12 +113,17 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
 
         var offset = await allocated.AllocateAsync(tableBytes.Length, cancellationToken).ConfigureAwait(false);
         await file.WriteAsync(offset, tableBytes, cancellationToken).ConfigureAwait(false);
-        return (offset, table.Length);
+        return offset;
     }
 
     /// <summary>Frees the table and the bits; nothing on disk refers to them any more.</summary>
     internal async ValueTask FreeAsync(BitmapDirectoryEntry entry, CancellationToken cancellationToken)
     {
+        if (entry.Problem is not null)
+        {
+            return;
+        }
+
         ulong[] table;
         try
         {

@@ -1,6 +1,7 @@
 using System.Numerics;
 using System.Text;
 using Tidemark.Blocks.Bitmaps;
+using Tidemark.Blocks.Nodes;
 using Tidemark.Qcow2.Format;
 using Tidemark.Qcow2.Metadata;
 
@@ -18,43 +19,55 @@ namespace Tidemark.Qcow2.Bitmaps;
 /// every write. Bits, tables and the new directory go to new clusters and are flushed before the header names the new
 /// directory. The header's change is one sector. Before it, the old directory (in use) counts; after it, the new one,
 /// complete.</para>
-/// <para>3. A bitmap added while the image is open is not in the file before that moment. One that is removed is taken
-/// out of the directory by a new directory, in the same order, all others still in use.</para>
+/// <para>3. A bitmap added while the image is open is not in step in the file before that moment. One that is removed
+/// is taken out of the directory by a new directory, in the same order, all others still in use.</para>
+/// <para>A bitmap that is new at a flush is entered then, in use and with an empty table, in the same order: so a crash
+/// leaves its name, inconsistent, and no doubt that it was there.</para>
 /// <para>4. Software that does not know bitmaps clears the autoclear bit when it writes; then nothing is loaded.</para>
 /// <para>An inconsistent bitmap is kept as it is until it is removed. Calls are made one at a time: open, drained
 /// sections, disposal.</para>
 /// </remarks>
-internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string nodeName)
+internal sealed partial class BitmapStore(Qcow2Metadata metadata, ImageFile file, string nodeName) : IDisposable
 {
     private readonly BitmapBits _bits = new(metadata, file);
-    private List<StoredBitmap> _stored = [];
+    private readonly SemaphoreSlim _changing = new(1, 1);
+    private volatile List<StoredBitmap> _stored = [];
+    private volatile HashSet<DirtyBitmap> _known = [];
 
     /// <summary>Why the stored bitmaps of a read-only image could not be read; null when they could.</summary>
     internal string? Problem { get; private set; }
 
-    /// <summary>Loads every stored bitmap into the node's set. One whose bits cannot be read is inconsistent.</summary>
-    /// <exception cref="Qcow2Exception">The directory is damaged and the image is to be written.</exception>
-    internal async ValueTask LoadAsync(Qcow2Node node, CancellationToken cancellationToken)
-    {
-        if (metadata.Header.Bitmaps is not { } extension)
-        {
-            return;
-        }
+    /// <summary>The stored bitmaps as they stand in the image.</summary>
+    internal IReadOnlyList<StoredBitmapInfo> Infos => _stored.ConvertAll(stored => stored.Entry.ToInfo());
 
+    public void Dispose() => _changing.Dispose();
+
+    /// <summary>Loads every stored bitmap into the node's set. One whose bits cannot be read is inconsistent.</summary>
+    /// <exception cref="Qcow2Exception">The directory is damaged, the image is to be written, and the policy is to
+    /// refuse that.</exception>
+    internal async ValueTask LoadAsync(Qcow2Node node, BrokenBitmapPolicy policy, CancellationToken cancellationToken)
+    {
+        var header = metadata.Header;
         try
         {
-            foreach (var entry in await ReadDirectoryAsync(extension, node.Length, cancellationToken)
-                .ConfigureAwait(false))
+            if (header.BitmapsProblem is { } problem)
             {
-                var bitmap = await LoadOneAsync(entry, node.Length, cancellationToken).ConfigureAwait(false);
-                _stored.Add(new StoredBitmap(entry, bitmap));
-                node.Bitmaps.Add(bitmap);
+                throw Qcow2Exception.Corrupt(problem);
+            }
+
+            if (header.Bitmaps is { } extension)
+            {
+                await LoadAllAsync(node, extension, cancellationToken).ConfigureAwait(false);
             }
         }
-        catch (Qcow2Exception exception) when (node.IsReadOnly)
+        catch (Qcow2Exception exception) when (node.IsReadOnly || policy != BrokenBitmapPolicy.Refuse)
         {
             // Whatever the bitmaps are, the disk's bytes are readable.
             Problem = exception.Message;
+            if (!node.IsReadOnly)
+            {
+                await PutAsideAsync(policy, cancellationToken).ConfigureAwait(false);
+            }
         }
     }
 
@@ -69,19 +82,29 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
 
         // In place: only flag bits change, each by itself, so a torn write marks some and leaves others, and nothing
         // has been written to the disk yet.
-        var marked = _stored.ConvertAll(stored => stored with
-        {
-            Entry = stored.Entry with { Flags = stored.Entry.Flags | BitmapFlags.InUse },
-        });
+        var marked = _stored.ConvertAll(stored => stored with { Entry = stored.Entry.MarkedInUse() });
         var directory = Lay(marked.ConvertAll(stored => stored.Entry));
         await file.WriteAsync(metadata.Header.Bitmaps!.Value.DirectoryOffset, directory, cancellationToken)
             .ConfigureAwait(false);
         await file.FlushAsync(cancellationToken).ConfigureAwait(false);
-        _stored = marked;
+        SetStored(marked);
     }
 
     /// <summary>Stores every persistent bitmap of the node, and only those; see the remarks for the order.</summary>
     internal async ValueTask StoreAsync(Qcow2Node node, CancellationToken cancellationToken)
+    {
+        await _changing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await StoreLockedAsync(node, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _changing.Release();
+        }
+    }
+
+    private async ValueTask StoreLockedAsync(Qcow2Node node, CancellationToken cancellationToken)
     {
         var kept = _stored.FindAll(stored => IsKept(node, stored) && stored.Bitmap.IsInconsistent);
         var toStore = node.Bitmaps.Where(bitmap =>
@@ -116,11 +139,94 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
             await _bits.FreeAsync(stored.Entry, cancellationToken).ConfigureAwait(false);
         }
 
-        _stored = kept;
+        SetStored(kept);
     }
+
+    /// <summary>Notes that a bitmap's place in the node was taken by another one, of another length.</summary>
+    internal void Replace(DirtyBitmap before, DirtyBitmap after) => SetStored(_stored.ConvertAll(
+        stored => ReferenceEquals(stored.Bitmap, before) ? stored with { Bitmap = after } : stored));
 
     /// <summary>Takes a bitmap out of the file; nothing happens when the file does not hold it.</summary>
     internal async ValueTask RemoveAsync(string name, CancellationToken cancellationToken)
+    {
+        await _changing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await RemoveLockedAsync(name, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _changing.Release();
+        }
+    }
+
+    /// <summary>Whether a persistent bitmap of the node is not in the file yet.</summary>
+    internal bool HasNew(Qcow2Node node)
+    {
+        for (var index = 0; index < node.Bitmaps.Count; index++)
+        {
+            if (IsNew(node.Bitmaps[index]))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Enters the new bitmaps into the file, in use. For lack of space or of room in the directory they wait
+    /// for the close, which reports it.</summary>
+    internal async ValueTask EnterNewAsync(Qcow2Node node, CancellationToken cancellationToken)
+    {
+        await _changing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            var added = node.Bitmaps.Where(bitmap =>
+                IsNew(bitmap) && CanStore(node, bitmap.Name!, bitmap.Granularity, out _, isThere: true)).ToList();
+            AllocationList allocated = new(metadata);
+            try
+            {
+                var stored = _stored.ToList();
+                foreach (var bitmap in added)
+                {
+                    var (offset, count) = await _bits.StoreEmptyAsync(bitmap, allocated, cancellationToken)
+                        .ConfigureAwait(false);
+                    stored.Add(new StoredBitmap(NewEntry(bitmap, null, offset, count).MarkedInUse(), bitmap));
+                }
+
+                if (added.Count > 0)
+                {
+                    await SwitchAsync(stored.ConvertAll(one => one.Entry), allocated, cancellationToken)
+                        .ConfigureAwait(false);
+                    SetStored(stored);
+                }
+            }
+            catch (BlockException exception) when (exception.Kind == BlockErrorKind.NoSpace)
+            {
+                await allocated.GiveBackAsync().ConfigureAwait(false);
+            }
+            catch
+            {
+                await allocated.GiveBackAsync().ConfigureAwait(false);
+                throw;
+            }
+        }
+        finally
+        {
+            _changing.Release();
+        }
+    }
+
+    private bool IsNew(DirtyBitmap bitmap) =>
+        bitmap is { IsPersistent: true, IsInconsistent: false, Name: not null } && !_known.Contains(bitmap);
+
+    private void SetStored(List<StoredBitmap> stored)
+    {
+        _stored = stored;
+        _known = [.. stored.Select(one => one.Bitmap)];
+    }
+
+    private async ValueTask RemoveLockedAsync(string name, CancellationToken cancellationToken)
     {
         var removed = _stored.Find(stored => string.Equals(stored.Entry.Name, name, StringComparison.Ordinal));
         if (removed is null)
@@ -141,12 +247,13 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
             throw;
         }
 
-        _stored = left;
+        SetStored(left);
         await _bits.FreeAsync(removed.Entry, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Whether one more persistent bitmap could be stored, with the reason if not.</summary>
-    internal bool CanStore(Qcow2Node node, string name, long granularity, out string reason)
+    internal bool CanStore(
+        Qcow2Node node, string name, long granularity, out string reason, bool isThere = false)
     {
         var nameLength = Encoding.UTF8.GetByteCount(name);
         var persistent = node.Bitmaps.Where(bitmap => bitmap.IsPersistent && bitmap.Name is not null).ToList();
@@ -165,9 +272,10 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
                 $"Granularity exceeds maximum ({1L << Qcow2Limits.MaximumGranularityBits} bytes)",
             _ when bits > Qcow2Limits.MaximumBitmapBytes =>
                 "Too much space will be occupied by the bitmap. Use larger granularity",
-            _ when persistent.Count >= Qcow2Limits.MaximumBitmaps =>
+            _ when persistent.Count - (isThere ? 1 : 0) >= Qcow2Limits.MaximumBitmaps =>
                 $"Maximum number of persistent bitmaps ({Qcow2Limits.MaximumBitmaps}) is already reached",
-            _ when directory + BitmapDirectoryEntry.LengthOf(nameLength, 0) > Qcow2Limits.MaximumBitmapDirectoryBytes =>
+            _ when directory + (isThere ? 0 : BitmapDirectoryEntry.LengthOf(nameLength, 0))
+                > Qcow2Limits.MaximumBitmapDirectoryBytes =>
                 "Not enough space in the bitmap directory",
             _ => "",
         };
@@ -227,6 +335,9 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
 
         var old = metadata.Header.Bitmaps;
         await metadata.WriteBackAsync(cancellationToken).ConfigureAwait(false);
+
+        // From here on the header on disk may name the new clusters, even if writing it fails: they are not given back.
+        allocated.Keep();
         await metadata.UpdateHeaderAsync(header => header.WithBitmaps(extension), cancellationToken)
             .ConfigureAwait(false);
         if (old is { } before)
@@ -234,59 +345,5 @@ internal sealed class BitmapStore(Qcow2Metadata metadata, ImageFile file, string
             var clusters = (int)((before.DirectoryLength + metadata.ClusterSize - 1) / metadata.ClusterSize);
             await metadata.FreeUnlinkedAsync(before.DirectoryOffset, clusters).ConfigureAwait(false);
         }
-    }
-
-    private async ValueTask<List<BitmapDirectoryEntry>> ReadDirectoryAsync(
-        BitmapsExtension extension, long diskLength, CancellationToken cancellationToken)
-    {
-        if (extension.DirectoryOffset > file.EndOfClusters - extension.DirectoryLength)
-        {
-            throw Qcow2Exception.Corrupt(
-                $"the bitmap directory at 0x{extension.DirectoryOffset:x}, {extension.DirectoryLength} bytes, "
-                + $"lies past the end "
-                + "of the file");
-        }
-
-        var bytes = new byte[extension.DirectoryLength];
-        await file.ReadAsync(extension.DirectoryOffset, bytes, cancellationToken).ConfigureAwait(false);
-        var entries = BitmapDirectoryEntry.ReadAll(bytes, extension.Count, (int)metadata.ClusterSize);
-        long total = 0;
-        foreach (var entry in entries)
-        {
-            total += BitmapBits.LengthOf(diskLength, 1L << entry.GranularityBits);
-            if (total > Qcow2Limits.MaximumTotalBitmapBytes)
-            {
-                throw Qcow2Exception.Corrupt(
-                    $"the bitmaps up to '{entry.Name}' need {total} bytes of memory, over the limit of "
-                    + $"{Qcow2Limits.MaximumTotalBitmapBytes}");
-            }
-        }
-
-        return entries;
-    }
-
-    private async ValueTask<DirtyBitmap> LoadOneAsync(
-        BitmapDirectoryEntry entry, long diskLength, CancellationToken cancellationToken)
-    {
-        if (entry.IsUsable)
-        {
-            try
-            {
-                DirtyBitmap bitmap = new(entry.Name, diskLength, 1L << entry.GranularityBits) { IsPersistent = true };
-                await _bits.LoadAsync(entry, bitmap, cancellationToken).ConfigureAwait(false);
-                bitmap.IsRecording = (entry.Flags & BitmapFlags.Auto) != 0;
-                return bitmap;
-            }
-            catch (Qcow2Exception)
-            {
-                // Its bits are lost; that it was there is worth telling. It is never used.
-            }
-        }
-
-        return new DirtyBitmap(entry.Name, diskLength, 1L << entry.GranularityBits)
-        {
-            IsPersistent = true,
-            IsInconsistent = true,
-        };
     }
 }

@@ -1,294 +1,307 @@
-using System.Buffers.Binary;
 using Tidemark.Blocks.Nodes;
-using Tidemark.Qcow2.Bitmaps;
 using Tidemark.Qcow2.Format;
 using Tidemark.Qcow2.Metadata;
 
 namespace Tidemark.Qcow2.Checking;
 
 /// <summary>
-/// Counts every reference to every cluster of an image that is not in use, and compares with its refcounts: what is
-/// counted too often is a leak, what is used more often than counted is corruption, and so is a reference to what is
-/// not in the file. Changes nothing.
+/// Checks an image as qemu-img does, and repairs it if asked to. Counts what every table refers to and compares with
+/// the refcounts: what is counted too often is a leak, what is used more often than counted is corruption, and so is a
+/// reference to what is not in the file, a table that lies where something else lies, and a copied flag that the count
+/// contradicts.
 /// </summary>
-/// <remarks>Memory: two bytes for each cluster of the file that lies near a used one, up to a limit. Tables are read in
-/// pieces.</remarks>
-public sealed class Qcow2Check
+/// <remarks>
+/// <para>States of a pass: count uses (reading tables one after the other), compare with the refcounts of the same
+/// clusters, and put these right. When the uses of all clusters do not fit in
+/// <see cref="Qcow2CheckOptions.MemoryLimit"/> there are several passes, each for the next part of the file. Then the
+/// copied flags.</para>
+/// <para>Guarantees of a repair: a count is never made lower than the uses that were found; when the refcount table or
+/// a block is damaged or missing, all of it is written anew behind the end of the file, flushed, and only then named by
+/// the header. Guest data is not touched.</para>
+/// </remarks>
+public sealed partial class Qcow2Check
 {
-    /// <summary>The most memory for counters: 1 GiB, enough for 32 TiB of clusters of 64 KiB.</summary>
-    public const long DefaultMemoryLimit = 1L << 30;
-
-    // Tables are read in pieces of this.
-    private const int PieceLength = 64 * 1024;
+    // Small: blocks are compared in their order.
+    private const int CachedBlocks = 64;
 
     private readonly ImageFile _file;
+    private readonly long _fileEnd;
+    private readonly Qcow2CheckOptions _options;
     private readonly Qcow2Header _header;
-    private readonly UseCounters _uses;
+    private readonly L2Layout _layout;
+    private readonly UseCounts _uses;
     private readonly List<string> _messages = [];
+    private readonly HashSet<long> _overlaps = [];
+    private RefcountStore? _store;
+    private bool _isFirstPass = true;
+    private bool _mustRebuild;
+    private bool _countsDiffer;
+    private int _passes;
     private int _leaks;
     private int _corruptions;
+    private int _leaksFixed;
+    private int _corruptionsFixed;
+    private int _checkErrors;
     private long _allocated;
-    private RefcountStore? _store;
+    private long _fragmented;
+    private long _compressed;
+    private long _lastUsed = -1;
+    private long _highestOutside = -1;
+    private int _countErrors;
 
-    private Qcow2Check(ImageFile file, Qcow2Header header, UseCounters uses)
+    private Qcow2Check(ImageFile file, Qcow2Header header, Qcow2CheckOptions options)
     {
         _file = file;
+        _fileEnd = file.EndOfClusters;
         _header = header;
-        _uses = uses;
+        _options = options;
+        _layout = new L2Layout(header);
+        _uses = new UseCounts(options.MemoryLimit);
     }
 
     private long ClusterSize => _header.ClusterSize;
 
-    /// <summary>Checks the image in a file node.</summary>
-    public static ValueTask<Qcow2CheckReport> RunAsync(BlockNode file,
-        CancellationToken cancellationToken = default) => RunAsync(file, DefaultMemoryLimit, cancellationToken);
+    // As it was at the beginning: what a repair adds behind it is not checked.
+    private long ClusterCount => _fileEnd >> _header.ClusterBits;
 
-    /// <summary>Checks the image in a file node.</summary>
-    /// <param name="file">The image.</param>
-    /// <param name="memoryLimit">The most bytes of memory for counters.</param>
-    /// <param name="cancellationToken">Stops the check.</param>
-    /// <exception cref="Qcow2Exception">Not an image, or it needs more memory than the limit.</exception>
-    public static async ValueTask<Qcow2CheckReport> RunAsync(BlockNode file, long memoryLimit,
-        CancellationToken cancellationToken = default)
+    private bool RepairsAll => _options.Repair == Qcow2Repair.All;
+
+    /// <summary>Checks the image in a file node, and changes nothing.</summary>
+    public static ValueTask<Qcow2CheckReport> RunAsync(
+        BlockNode file, CancellationToken cancellationToken = default) =>
+        RunAsync(file, new Qcow2CheckOptions(), cancellationToken);
+
+    /// <summary>Checks the image in a file node, with so much memory for the uses that are counted, and changes
+    /// nothing.</summary>
+    public static ValueTask<Qcow2CheckReport> RunAsync(
+        BlockNode file, long memoryLimit, CancellationToken cancellationToken = default) =>
+        RunAsync(file, new Qcow2CheckOptions { MemoryLimit = memoryLimit }, cancellationToken);
+
+    /// <summary>Checks the image in a file node. Nobody may use it meanwhile.</summary>
+    /// <exception cref="Qcow2Exception">The header is damaged, or needs something that is not supported.</exception>
+    /// <exception cref="BlockException">The storage failed; a repair that has begun is then not complete, and the image
+    /// no worse than it was.</exception>
+    public static async ValueTask<Qcow2CheckReport> RunAsync(
+        BlockNode file, Qcow2CheckOptions options, CancellationToken cancellationToken = default)
     {
+        if (options.Repair != Qcow2Repair.None && file.IsReadOnly)
+        {
+            throw new Qcow2Exception(BlockErrorKind.ReadOnly, $"cannot repair: node '{file.Name}' is read-only");
+        }
+
         var header = await Qcow2Image.ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
         using ImageFile image = new(file, header.ClusterBits, 1);
-        var clusters = image.EndOfClusters >> header.ClusterBits;
-        Qcow2Check check = new(image, header, new UseCounters(clusters, memoryLimit));
-        await check.CountAsync(cancellationToken).ConfigureAwait(false);
-        await check.CompareAsync(cancellationToken).ConfigureAwait(false);
-        return new Qcow2CheckReport
+        Qcow2Check check = new(image, header, options);
+        await check.CheckCountsAsync(cancellationToken).ConfigureAwait(false);
+        if (check._mustRebuild && check.RepairsAll)
         {
-            Leaks = check._leaks,
-            Corruptions = check._corruptions,
-            AllocatedClusters = check._allocated,
-            Messages = check._messages,
-        };
+            await check.RebuildAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        await check.CheckCopiedFlagsAsync(cancellationToken).ConfigureAwait(false);
+        await check.FinishRepairAsync(cancellationToken).ConfigureAwait(false);
+        return check.MakeReport();
     }
 
-    private async ValueTask CountAsync(CancellationToken cancellationToken)
+    private Qcow2CheckReport MakeReport() => new()
     {
-        Use(0, ClusterSize, "header");
-        await CountMappingAsync(_header.L1Offset, _header.L1EntryCount, isActive: true, cancellationToken)
+        Leaks = _leaks - _leaksFixed,
+        Corruptions = _corruptions - _corruptionsFixed,
+        LeaksFixed = _leaksFixed,
+        CorruptionsFixed = _corruptionsFixed,
+        CheckErrors = _checkErrors,
+        TotalClusters = (_header.Length + ClusterSize - 1) / ClusterSize,
+        AllocatedClusters = _allocated,
+        FragmentedClusters = _fragmented,
+        CompressedClusters = _compressed,
+        ImageEndOffset = (_lastUsed + 1) * ClusterSize,
+        Messages = _messages,
+    };
+
+    private async ValueTask CheckCountsAsync(CancellationToken cancellationToken)
+    {
+        _store = await RefcountStore.OpenAsync(
+            _file, _header, CachedBlocks, static (_, _, _) => throw new InvalidOperationException(), cancellationToken)
             .ConfigureAwait(false);
-        Use(_header.RefcountTableOffset, _header.RefcountTableClusters * ClusterSize, "refcount table");
-        if (_header.SnapshotCount > 0)
+        for (long start = 0; start < ClusterCount || _isFirstPass; start = _uses.End)
         {
-            var (snapshots, length) = await SnapshotTable.ReadAsync(_header, _file.ReadAsync, false, cancellationToken)
-                .ConfigureAwait(false);
-            Use(_header.SnapshotsOffset, length, "snapshot table");
-            foreach (var snapshot in snapshots)
+            await CountPassAsync(start, withRefcounts: true, cancellationToken).ConfigureAwait(false);
+            await CompareAsync(cancellationToken).ConfigureAwait(false);
+            _isFirstPass = false;
+            _passes++;
+            if (_uses.End == long.MaxValue)
             {
-                await CountMappingAsync(snapshot.L1Offset, snapshot.L1EntryCount, isActive: false, cancellationToken)
-                    .ConfigureAwait(false);
+                break;
             }
         }
 
-        if (_header.Bitmaps is { } bitmaps)
+        foreach (var cluster in _overlaps)
         {
-            await CountBitmapsAsync(bitmaps, cancellationToken).ConfigureAwait(false);
+            Corrupt($"cluster {cluster} is used as two different things, or as a table twice");
+        }
+
+        if (_leaksFixed + _corruptionsFixed > 0)
+        {
+            await _store.WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
+            await _file.FlushAsync(cancellationToken).ConfigureAwait(false);
+            _store.MarkBlocksDurable();
         }
     }
 
-    private async ValueTask CountMappingAsync(long l1Offset, int count, bool isActive,
-        CancellationToken cancellationToken)
+    // Counts the uses of the clusters from one on, as many as fit.
+    private async ValueTask CountPassAsync(long start, bool withRefcounts, CancellationToken cancellationToken)
     {
-        if (count == 0)
+        _uses.Restart(start);
+        await CountMetadataAsync(cancellationToken).ConfigureAwait(false);
+        if (!withRefcounts)
         {
             return;
         }
 
-        if (!Use(l1Offset, count * 8L, "L1 table"))
+        Use(_header.RefcountTableOffset, _header.RefcountTableClusters * ClusterSize, UseKind.Other, "refcount table");
+        var index = 0;
+        foreach (var entry in _store!.TableEntries)
         {
-            return;
-        }
-
-        const int PerPiece = PieceLength / 8;
-        var l1 = new byte[Math.Min(count, PerPiece) * 8];
-        var l2 = new byte[ClusterSize];
-        for (var index = 0; index < count; index++)
-        {
-            if (index % PerPiece == 0)
+            if (entry != 0)
             {
-                var piece = l1.AsMemory(0, Math.Min(PerPiece, count - index) * 8);
-                await _file.ReadAsync(l1Offset + (index * 8L), piece, cancellationToken).ConfigureAwait(false);
+                CountBlock(index, entry);
             }
 
-            var entry = BinaryPrimitives.ReadUInt64BigEndian(l1.AsSpan(index % PerPiece * 8));
-            var offset = L2Entry.HostOffset(entry);
-            if (offset == 0)
-            {
-                continue;
-            }
-
-            if ((entry & L2Entry.L1ReservedMask) != 0 || offset % ClusterSize != 0)
-            {
-                Corrupt($"L1 entry {index} is 0x{entry:x16}");
-            }
-            else if (Use(offset, ClusterSize, "L2 table"))
-            {
-                await _file.ReadAsync(offset, l2, cancellationToken).ConfigureAwait(false);
-                await CheckCopiedAsync(entry, offset, isActive, cancellationToken).ConfigureAwait(false);
-                await CountL2Async(l2, isActive, cancellationToken).ConfigureAwait(false);
-            }
+            index++;
         }
     }
 
-    private async ValueTask CountL2Async(byte[] l2, bool isActive, CancellationToken cancellationToken)
+    private void CountBlock(int index, ulong entry)
     {
-        for (var index = 0; index < l2.Length / 8; index++)
+        if (entry % (ulong)ClusterSize != 0 || entry >= (ulong)_fileEnd)
         {
-            var entry = BinaryPrimitives.ReadUInt64BigEndian(l2.AsSpan(index * 8));
-            switch (L2Entry.KindOf(entry))
+            if (_isFirstPass)
             {
-                case ClusterKind.Compressed:
-                    _allocated += isActive ? 1 : 0;
-                    var (start, length) = L2Entry.CompressedRange(entry, _header.ClusterBits);
-                    Use(start, length, "compressed cluster");
-                    break;
-                case ClusterKind.Data or ClusterKind.ZeroAllocated:
-                    _allocated += isActive ? 1 : 0;
-                    var offset = L2Entry.HostOffset(entry);
-                    if ((entry & L2Entry.ReservedMask) != 0 || offset % ClusterSize != 0)
-                    {
-                        Corrupt($"L2 entry 0x{entry:x16} is not possible");
-                    }
-                    else if (Use(offset, ClusterSize, "data"))
-                    {
-                        await CheckCopiedAsync(entry, offset, isActive, cancellationToken).ConfigureAwait(false);
-                    }
-
-                    break;
-                default:
-                    break;
+                _countErrors++;
+                Corrupt($"ERROR refcount block {index} at 0x{entry:x} is not cluster aligned or outside the image");
             }
-        }
-    }
 
-    private async ValueTask CountBitmapsAsync(BitmapsExtension bitmaps, CancellationToken cancellationToken)
-    {
-        if (!Use(bitmaps.DirectoryOffset, bitmaps.DirectoryLength, "bitmap directory"))
-        {
+            _mustRebuild = true;
             return;
         }
 
-        var bytes = new byte[bitmaps.DirectoryLength];
-        await _file.ReadAsync(bitmaps.DirectoryOffset, bytes, cancellationToken).ConfigureAwait(false);
-        try
-        {
-            foreach (var entry in BitmapDirectoryEntry.ReadAll(bytes, bitmaps.Count, _header.ClusterSize))
-            {
-                Use(entry.TableOffset, entry.TableEntries * 8L, $"table of bitmap '{entry.Name}'");
-                foreach (var cluster in await BitmapBits.ReadTableAsync(_file, entry, _header.ClusterSize,
-                    cancellationToken)
-                    .ConfigureAwait(false))
-                {
-                    if ((cluster & L2Entry.OffsetMask) != 0)
-                    {
-                        Use((long)cluster, ClusterSize, $"bits of bitmap '{entry.Name}'");
-                    }
-                }
-            }
-        }
-        catch (Qcow2Exception exception)
-        {
-            Corrupt(exception.Message);
-        }
+        Use((long)entry, ClusterSize, UseKind.Other, "refcount block");
     }
 
     private async ValueTask CompareAsync(CancellationToken cancellationToken)
     {
-        var store = await OpenRefcountsAsync(cancellationToken).ConfigureAwait(false);
-        foreach (var offset in store.BlockOffsets)
+        var blockClusters = 1L << _store!.BlockBits;
+        var end = Math.Min(_uses.End, ClusterCount);
+        for (var from = _uses.Start; from < end;)
         {
-            if (offset % ClusterSize != 0)
+            var to = Math.Min(end, ((from >> _store.BlockBits) + 1) * blockClusters);
+            if (_store.IsBlockUsable(from >> _store.BlockBits))
             {
-                Corrupt($"refcount block at 0x{offset:x} is not aligned to a cluster");
+                await CompareBlockAsync(from, to, cancellationToken).ConfigureAwait(false);
             }
             else
             {
-                Use(offset, ClusterSize, "refcount block");
+                CompareMissingBlock(from, to);
             }
-        }
 
-        // What neither a block counts nor anything uses agrees: only the rest of the file is gone through.
-        foreach (var (first, end) in Merge(_uses.UsedStretches(), store.CountedStretches(_uses.Clusters)))
-        {
-            await CompareAsync(store, first, end, cancellationToken).ConfigureAwait(false);
+            from = to;
         }
     }
 
-    private static IEnumerable<(long First, long End)> Merge(
-        IEnumerable<(long First, long End)> one, IEnumerable<(long First, long End)> other)
+    private async ValueTask CompareBlockAsync(long from, long to, CancellationToken cancellationToken)
     {
-        long done = 0;
-        foreach (var (first, end) in one.Concat(other).OrderBy(stretch => stretch.First))
+        var block = await _store!.ReadBlockAsync(from >> _store.BlockBits, cancellationToken).ConfigureAwait(false);
+        for (var cluster = from; cluster < to; cluster++)
         {
-            if (end > done)
+            var count = _store.CountIn(block, cluster);
+            var uses = _uses.Get(cluster);
+            if ((count | uses) != 0)
             {
-                yield return (Math.Max(first, done), end);
-                done = end;
-            }
-        }
-    }
-
-    private async ValueTask CompareAsync(
-        RefcountStore store, long first, long end, CancellationToken cancellationToken)
-    {
-        for (var cluster = first; cluster < end; cluster++)
-        {
-            var count = await store.GetAsync(cluster, cancellationToken).ConfigureAwait(false);
-            if (count < (ulong)_uses[cluster])
-            {
-                Corrupt($"cluster {cluster} is used {_uses[cluster]} times and counted {count} times");
-            }
-            else if (count > (ulong)_uses[cluster])
-            {
-                _leaks++;
-                Note($"leaked cluster {cluster}: used {_uses[cluster]} times, counted {count} times");
+                _lastUsed = cluster;
+                if (count != uses)
+                {
+                    NoteDifference(cluster, count, uses, block);
+                }
             }
         }
     }
 
-    // A copied flag where the count is not one lets a write change what a snapshot holds; a missing one costs a copy.
-    private async ValueTask CheckCopiedAsync(ulong entry, long offset, bool isActive,
-        CancellationToken cancellationToken)
+    private void CompareMissingBlock(long from, long to)
     {
-        if (isActive && (entry & L2Entry.Copied) != 0)
+        while (from < to)
         {
-            var store = await OpenRefcountsAsync(cancellationToken).ConfigureAwait(false);
-            var count = await store.GetAsync(offset >> _header.ClusterBits, cancellationToken).ConfigureAwait(false);
-            if (count != 1)
+            if (!_uses.HasPage(from))
             {
-                Corrupt($"entry 0x{entry:x16} says that its cluster is used once; it is counted {count} times");
+                from = ((from >> UseCounts.PageBits) + 1) << UseCounts.PageBits;
+                continue;
             }
+
+            if (_uses.Get(from) is > 0 and var uses)
+            {
+                _lastUsed = from;
+                _mustRebuild = true;
+                NoteDifference(from, 0, uses, null);
+            }
+
+            from++;
         }
     }
 
-    private async ValueTask<RefcountStore> OpenRefcountsAsync(CancellationToken cancellationToken)
+    private void NoteDifference(long cluster, ulong count, ulong uses, CachedTable? block)
     {
-        const int CachedBlocks = 16;
-        return _store ??= await RefcountStore.OpenAsync(
-            _file, _header, CachedBlocks, static (_, _, _) => throw new InvalidOperationException(), cancellationToken)
-            .ConfigureAwait(false);
+        _overlaps.Remove(cluster);
+        _countsDiffer = true;
+        var isLeak = count > uses;
+        Note($"{(isLeak ? "Leaked cluster" : "ERROR cluster")} {cluster} refcount={count} reference={uses}");
+        _leaks += isLeak ? 1 : 0;
+        _corruptions += isLeak ? 0 : 1;
+        var repairs = RepairsAll || (isLeak && _options.Repair == Qcow2Repair.Leaks);
+        if (repairs && block is not null && _store!.TrySetIn(block, cluster, uses))
+        {
+            _leaksFixed += isLeak ? 1 : 0;
+            _corruptionsFixed += isLeak ? 0 : 1;
+        }
+        else
+        {
+            _countErrors += isLeak ? 0 : 1;
+        }
     }
 
     // Counts one use of every cluster that a range touches; false when it is not in the file.
-    private bool Use(long offset, long length, string what)
+    private bool Use(long offset, long length, UseKind kind, string what)
     {
-        if (offset < 0 || offset > _file.EndOfClusters || length > _file.EndOfClusters - offset)
+        if (length == 0)
         {
-            Corrupt($"{what} at 0x{offset:x}, {length} bytes, lies past the end of the file");
+            return true;
+        }
+
+        if (offset < 0 || offset > _fileEnd || length > _fileEnd - offset)
+        {
+            _highestOutside = Math.Max(_highestOutside, (offset + length - 1) >> _header.ClusterBits);
+            Report($"ERROR: counting reference for region exceeding the end of the file by one cluster or more: {what} "
+                + $"offset 0x{offset:x} size 0x{length:x}");
             return false;
         }
 
         var last = (offset + length - 1) >> _header.ClusterBits;
         for (var cluster = offset >> _header.ClusterBits; cluster <= last; cluster++)
         {
-            _uses.Add(cluster);
+            if (!_uses.Add(cluster, kind) && _overlaps.Count < Qcow2CheckReport.MaximumMessages)
+            {
+                _overlaps.Add(cluster);
+            }
         }
 
         return true;
+    }
+
+    // What is wrong with a table is met in each pass, and told once.
+    private void Report(string message)
+    {
+        if (_isFirstPass)
+        {
+            Corrupt(message);
+        }
     }
 
     private void Corrupt(string message)

@@ -3,14 +3,36 @@ namespace Tidemark.Qcow2.Checking;
 /// <summary>What a check of an image found; the numbers mean what qemu-img check's do.</summary>
 public sealed record Qcow2CheckReport
 {
-    /// <summary>Clusters that are counted more often than they are used: space is lost, nothing else.</summary>
+    /// <summary>Clusters that are counted more often than they are used: space is lost, nothing else. Those that were
+    /// put right are not among them.</summary>
     public int Leaks { get; init; }
 
-    /// <summary>Contradictions that can cost data.</summary>
+    /// <summary>Contradictions that can cost data, but for those that were put right.</summary>
     public int Corruptions { get; init; }
+
+    /// <summary>Leaks that were put right.</summary>
+    public int LeaksFixed { get; init; }
+
+    /// <summary>Corruptions that were put right.</summary>
+    public int CorruptionsFixed { get; init; }
+
+    /// <summary>Parts that could not be checked.</summary>
+    public int CheckErrors { get; init; }
+
+    /// <summary>Clusters of the disk.</summary>
+    public long TotalClusters { get; init; }
 
     /// <summary>Guest clusters that have a host cluster or compressed data here.</summary>
     public long AllocatedClusters { get; init; }
+
+    /// <summary>Those that do not lie behind the one before, and all compressed ones.</summary>
+    public long FragmentedClusters { get; init; }
+
+    /// <summary>Guest clusters whose bytes are compressed.</summary>
+    public long CompressedClusters { get; init; }
+
+    /// <summary>Where the last used cluster of the file ends, in bytes.</summary>
+    public long ImageEndOffset { get; init; }
 
     /// <summary>What was found, one line each, cut off after <see cref="MaximumMessages"/>.</summary>
     public IReadOnlyList<string> Messages { get; init; } = [];
@@ -18,6 +40,6 @@ public sealed record Qcow2CheckReport
     /// <summary>The most messages that are kept.</summary>
     public const int MaximumMessages = 100;
 
-    /// <summary>Whether nothing was found.</summary>
-    public bool IsClean => Leaks == 0 && Corruptions == 0;
+    /// <summary>Whether nothing is left that is wrong.</summary>
+    public bool IsClean => Leaks == 0 && Corruptions == 0 && CheckErrors == 0;
 }

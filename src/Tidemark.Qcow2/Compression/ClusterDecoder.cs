@@ -1,4 +1,4 @@
-using System.IO.Compression;
+using Tidemark.Blocks.Nodes;
 using ZstdSharp;
 
 namespace Tidemark.Qcow2.Compression;
@@ -7,6 +7,9 @@ namespace Tidemark.Qcow2.Compression;
 /// nothing.</summary>
 internal static class ClusterDecoder
 {
+    // Decodes any window that deflate has: what other programs wrote may reach back further than QEMU's 4 KiB.
+    private const int LargestRawWindow = -15;
+
     /// <summary>Decodes exactly one cluster.</summary>
     /// <param name="compressionType">0 zlib, 1 zstd.</param>
     /// <param name="source">The compressed bytes, in whole sectors.</param>
@@ -17,21 +20,61 @@ internal static class ClusterDecoder
     internal static void Decode(int compressionType, byte[] source, int sourceLength, Span<byte> target,
         long hostOffset)
     {
+        string? why;
         try
         {
-            using var input = new MemoryStream(source, 0, sourceLength, writable: false);
-            using Stream decoder = compressionType == 0
-                ? new DeflateStream(input, CompressionMode.Decompress)
-                : new DecompressionStream(input);
-            decoder.ReadExactly(target);
+            why = compressionType == 0
+                ? Inflate(source.AsSpan(0, sourceLength), target)
+                : Unzstd(source, sourceLength, target);
         }
-        catch (Exception exception) when (exception is InvalidDataException or EndOfStreamException or ZstdException)
+        catch (Exception exception) when (exception is EndOfStreamException or ZstdException)
+        {
+            why = exception.Message;
+        }
+
+        if (why is not null)
         {
             throw new Qcow2Exception(
-                Blocks.Nodes.BlockErrorKind.Corrupt,
-                $"the compressed cluster at 0x{hostOffset:x}, {sourceLength} bytes, cannot be decoded: "
-                + $"{exception.Message}",
-                exception);
+                BlockErrorKind.Corrupt,
+                $"the compressed cluster at 0x{hostOffset:x}, {sourceLength} bytes, cannot be decoded: {why}");
         }
+    }
+
+    private static unsafe string? Inflate(ReadOnlySpan<byte> source, Span<byte> target)
+    {
+        NativeDeflate.State state = default;
+        var result = NativeDeflate.InflateInit(ref state, LargestRawWindow);
+        if (result != NativeDeflate.Ok)
+        {
+            return $"zlib does not start: error {result}";
+        }
+
+        try
+        {
+            fixed (byte* from = source, to = target)
+            {
+                state.NextIn = (IntPtr)from;
+                state.NextOut = (IntPtr)to;
+                state.AvailableIn = (uint)source.Length;
+                state.AvailableOut = (uint)target.Length;
+                result = NativeDeflate.Inflate(ref state, NativeDeflate.Finish);
+            }
+
+            return state.AvailableOut != 0 ? $"it ends {state.AvailableOut} bytes early (zlib: {result})"
+                : result is NativeDeflate.StreamEnd or NativeDeflate.Ok or NativeDeflate.BufferError ? null
+                : $"zlib says {result}";
+        }
+        finally
+        {
+            _ = NativeDeflate.InflateEnd(ref state);
+        }
+    }
+
+    private static string? Unzstd(byte[] source, int sourceLength, Span<byte> target)
+    {
+        using var input = new MemoryStream(source, 0, sourceLength, writable: false);
+        using var decoder = new DecompressionStream(input);
+        decoder.ReadExactly(target);
+        return null;
     }
 }

@@ -1,7 +1,7 @@
 namespace Tidemark.Qcow2.Format;
 
-/// <summary>What an L2 entry says of its cluster.</summary>
-internal enum ClusterKind : byte
+/// <summary>What an image says of a run of guest bytes.</summary>
+public enum ClusterKind : byte
 {
     /// <summary>Not in this image: the backing file answers, or zeroes.</summary>
     Unallocated,

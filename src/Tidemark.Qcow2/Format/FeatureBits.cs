@@ -13,6 +13,8 @@ internal static class FeatureBits
     internal const ulong LazyRefcounts = 1UL << 0;
 
     internal const ulong Bitmaps = 1UL << 0;
+    internal const ulong DataFileRaw = 1UL << 1;
+    internal const ulong KnownAutoclear = Bitmaps | DataFileRaw;
 
     /// <summary>What a new image says of itself: type (0 incompatible, 1 compatible, 2 autoclear), bit, name.</summary>
     internal static readonly (byte Type, byte Bit, string Name)[] Names =
@@ -24,5 +26,6 @@ internal static class FeatureBits
         (0, 4, "extended L2 entries"),
         (1, 0, "lazy refcounts"),
         (2, 0, "bitmaps"),
+        (2, 1, "raw external data"),
     ];
 }

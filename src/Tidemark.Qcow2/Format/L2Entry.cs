@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-
 namespace Tidemark.Qcow2.Format;
 
 /// <summary>Pure questions to an entry of an L1 or L2 table (docs/interop/qcow2, "Cluster mapping").</summary>
@@ -16,20 +14,6 @@ internal static class L2Entry
     /// <summary>Reads as zeroes whatever the offset says.</summary>
     internal const ulong Zero = 1;
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static ClusterKind KindOf(ulong entry)
-    {
-        if ((entry & Compressed) != 0)
-        {
-            return ClusterKind.Compressed;
-        }
-
-        var allocated = (entry & OffsetMask) != 0;
-        return (entry & Zero) != 0
-            ? (allocated ? ClusterKind.ZeroAllocated : ClusterKind.ZeroPlain)
-            : (allocated ? ClusterKind.Data : ClusterKind.Unallocated);
-    }
-
     internal static long HostOffset(ulong entry) => (long)(entry & OffsetMask);
 
     /// <summary>Where the compressed bytes are: the offset need not be aligned, the length is in whole
@@ -41,5 +25,14 @@ internal static class L2Entry
         var offset = (long)(entry & ((1UL << shift) - 1));
         var sectors = (int)((entry >> shift) & ((1UL << (clusterBits - 8)) - 1)) + 1;
         return (offset, (sectors * SectorSize) - (int)(offset & (SectorSize - 1)));
+    }
+
+    /// <summary>The entry for compressed bytes.</summary>
+    internal static ulong CompressedWord(long offset, int length, int clusterBits)
+    {
+        const int SectorBits = 9;
+        var shift = 62 - (clusterBits - 8);
+        var sectors = ((offset + length - 1) >> SectorBits) - (offset >> SectorBits);
+        return Compressed | (ulong)offset | ((ulong)sectors << shift);
     }
 }

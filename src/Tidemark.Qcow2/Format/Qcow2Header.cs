@@ -60,6 +60,27 @@ public sealed record Qcow2Header
     /// <summary>The backing file's format from the header extension, or null when the image does not say.</summary>
     public string? BackingFormat { get; init; }
 
+    /// <summary>The external data file's name as it stands in the image, or null.</summary>
+    public string? DataFile { get; init; }
+
+    /// <summary>Whether guest data lies in an external data file, and only the tables in this one.</summary>
+    public bool HasDataFile => (IncompatibleFeatures & FeatureBits.ExternalDataFile) != 0;
+
+    /// <summary>Whether the external data file holds the disk's bytes by itself: QEMU's data_file_raw.</summary>
+    public bool IsDataFileRaw => HasDataFile && (AutoclearFeatures & FeatureBits.DataFileRaw) != 0;
+
+    /// <summary>Whether clusters have 32 subclusters with a state of their own.</summary>
+    public bool HasExtendedL2 => (IncompatibleFeatures & FeatureBits.ExtendedL2) != 0;
+
+    /// <summary>Why the bitmaps extension cannot be used; null when it can, or there is none.</summary>
+    public string? BitmapsProblem { get; init; }
+
+    /// <summary>Guest bytes that one entry of the L1 table maps.</summary>
+    internal long L1Coverage => (long)ClusterSize * (ClusterSize / (HasExtendedL2 ? 16 : 8));
+
+    /// <summary>Entries that the L1 table of a disk of that length needs.</summary>
+    internal long L1EntriesFor(long length) => (length / L1Coverage) + (length % L1Coverage == 0 ? 0 : 1);
+
     /// <summary>Bytes in a cluster.</summary>
     public int ClusterSize => 1 << ClusterBits;
 
@@ -125,7 +146,9 @@ public sealed record Qcow2Header
         {
             Bitmaps = bitmaps,
             Extensions = extensions,
-            AutoclearFeatures = bitmaps is null ? 0 : FeatureBits.Bitmaps,
+            BitmapsProblem = null,
+            AutoclearFeatures = (AutoclearFeatures & ~FeatureBits.Bitmaps)
+                | (bitmaps is null ? 0 : FeatureBits.Bitmaps),
         };
     }
 }

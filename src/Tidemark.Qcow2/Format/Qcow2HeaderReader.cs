@@ -198,24 +198,16 @@ internal static class Qcow2HeaderReader
                     header = header with { BackingFormat = Encoding.UTF8.GetString(extension.Data) };
                     break;
                 case HeaderExtension.Bitmaps when (header.AutoclearFeatures & FeatureBits.Bitmaps) != 0:
-                    header = header with { Bitmaps = BitmapsExtension.ReadFrom(extension.Data, header.ClusterSize) };
+                    header = ReadBitmaps(header, extension);
+                    break;
+                case HeaderExtension.ExternalDataFile when header.HasDataFile:
+                    header = header with { DataFile = ReadDataFile(extension) };
                     break;
                 default:
                     break;
             }
         }
 
-        RefuseUnsupported(header);
-        if ((header.AutoclearFeatures & FeatureBits.Bitmaps) != 0 && header.Bitmaps is null)
-        {
-            throw Qcow2Exception.Corrupt("the autoclear feature 'bitmaps' is set, but there is no bitmaps extension");
-        }
-
-        return header;
-    }
-
-    private static void RefuseUnsupported(Qcow2Header header)
-    {
         var unknown = header.IncompatibleFeatures & ~FeatureBits.KnownIncompatible;
         if (unknown != 0)
         {
@@ -223,16 +215,43 @@ internal static class Qcow2HeaderReader
                 $"unsupported incompatible features: {NamesOf(unknown, header.Extensions)}");
         }
 
-        if ((header.IncompatibleFeatures & FeatureBits.ExternalDataFile) != 0)
+        if ((header.AutoclearFeatures & FeatureBits.Bitmaps) != 0 && !seen.Contains(HeaderExtension.Bitmaps))
         {
-            throw Qcow2Exception.NotSupported("the incompatible feature 'external data file' is not supported");
+            header = header with
+            {
+                BitmapsProblem = "the autoclear feature 'bitmaps' is set, but there is no bitmaps extension",
+            };
         }
 
-        if ((header.IncompatibleFeatures & FeatureBits.ExtendedL2) != 0)
+        if (header.HasExtendedL2 && header.ClusterBits < Qcow2Limits.MinimumExtendedClusterBits)
         {
-            throw Qcow2Exception.NotSupported("the incompatible feature 'extended L2 entries' is not supported");
+            throw Qcow2Exception.Corrupt(
+                $"the image has extended L2 entries and clusters of 2^{header.ClusterBits} bytes; they need at least "
+                + $"2^{Qcow2Limits.MinimumExtendedClusterBits}");
+        }
+
+        return header;
+    }
+
+    // What is wrong with the bitmaps leaves the disk readable, so it is noted.
+    private static Qcow2Header ReadBitmaps(Qcow2Header header, HeaderExtension extension)
+    {
+        try
+        {
+            return header with { Bitmaps = BitmapsExtension.ReadFrom(extension.Data, header.ClusterSize) };
+        }
+        catch (Qcow2Exception exception)
+        {
+            return header with { BitmapsProblem = exception.Message };
         }
     }
+
+    private static string ReadDataFile(HeaderExtension extension) =>
+        extension.Data.Length <= Qcow2Limits.MaximumBackingFileLength
+            ? Encoding.UTF8.GetString(extension.Data)
+            : throw Qcow2Exception.Corrupt(
+                $"the data file's name has {extension.Data.Length} bytes, over the limit of "
+                + $"{Qcow2Limits.MaximumBackingFileLength}");
 
     // The image's own feature name table says what bits are called that this program does not know.
     private static string NamesOf(ulong bits, IReadOnlyList<HeaderExtension> extensions)
@@ -266,8 +285,7 @@ internal static class Qcow2HeaderReader
     {
         var clusterSize = (long)header.ClusterSize;
         var fileEnd = (fileLength + clusterSize - 1) / clusterSize * clusterSize;
-        var coveredByL1Entry = clusterSize * (clusterSize / 8);
-        var needed = (header.Length / coveredByL1Entry) + (header.Length % coveredByL1Entry == 0 ? 0 : 1);
+        var needed = header.L1EntriesFor(header.Length);
         if (needed > header.L1EntryCount)
         {
             throw Qcow2Exception.Corrupt(

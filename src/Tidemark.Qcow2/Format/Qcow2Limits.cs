@@ -10,6 +10,9 @@ public static class Qcow2Limits
     /// <summary>The largest cluster: 2 MiB.</summary>
     public const int MaximumClusterBits = 21;
 
+    /// <summary>The smallest cluster that can have 32 subclusters: 16 KiB.</summary>
+    public const int MinimumExtendedClusterBits = 14;
+
     /// <summary>The cluster size of a new image: 64 KiB.</summary>
     public const int DefaultClusterSize = 64 * 1024;
 

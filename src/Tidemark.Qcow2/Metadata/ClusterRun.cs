@@ -6,4 +6,8 @@ namespace Tidemark.Qcow2.Metadata;
 /// <param name="HostOffset">Where the first lies in the file.</param>
 /// <param name="IsFresh">Whether the file has never held anything there, so that it reads as zeroes.</param>
 /// <param name="IsReused">Whether the clusters were kept for these guest clusters already (zero, preallocated).</param>
-internal readonly record struct ClusterRun(long GuestCluster, int Count, long HostOffset, bool IsFresh, bool IsReused);
+/// <param name="UnitBits">What is written is rounded outward to units of 2 to this power, and the rest of the first and
+/// last one is filled with what they read as: clusters, or subclusters where the others keep their state.</param>
+/// <param name="Limit">The guest offset behind which this run may not be used.</param>
+internal readonly record struct ClusterRun(
+    long GuestCluster, int Count, long HostOffset, bool IsFresh, bool IsReused, int UnitBits, long Limit);

@@ -78,11 +78,29 @@ internal sealed class MetadataRanges
     internal MetadataRanges With(Qcow2Header header) =>
         new(header, _snapshots, _snapshotTableLength, _l1, _refcounts, _l2Filter, _blockFilter, _snapshotFilter);
 
+    /// <summary>The same tables under another header and a longer L1 table with the same L2 tables.</summary>
+    internal MetadataRanges With(Qcow2Header header, ulong[] l1) =>
+        new(header, _snapshots, _snapshotTableLength, l1, _refcounts, _l2Filter, _blockFilter, _snapshotFilter);
+
     /// <summary>Notes a new L2 table.</summary>
     internal void AddL2(long offset) => _l2Filter.Add(offset >> _clusterBits);
 
     /// <summary>Notes a new refcount block.</summary>
     internal void AddBlock(long offset) => _blockFilter.Add(offset >> _clusterBits);
+
+    /// <summary>Whether a range overlaps a table.</summary>
+    internal bool Overlaps(long offset, long length)
+    {
+        try
+        {
+            Check(offset, length, "");
+            return false;
+        }
+        catch (Qcow2Exception)
+        {
+            return true;
+        }
+    }
 
     /// <summary>Refuses to write data to, or to hand out, a range that overlaps a table.</summary>
     internal void Check(long offset, long length, string what)

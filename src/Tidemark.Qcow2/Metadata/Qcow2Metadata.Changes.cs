@@ -9,36 +9,46 @@ internal sealed partial class Qcow2Metadata
     private const int MaximumQueuedFrees = 16384;
 
     /// <summary>
-    /// Sets host clusters aside for a guest cluster that cannot be overwritten in place, and for those after it, as
-    /// many as lie one after the other. Ends in <see cref="LinkAsync"/> or <see cref="AbandonAsync"/>.
+    /// Sets host clusters aside for a write whose first unit cannot be overwritten in place, as many as lie one after
+    /// the other. Ends in <see cref="LinkAsync"/> or <see cref="AbandonAsync"/>.
     /// </summary>
-    internal async ValueTask<ClusterRun> AllocateAsync(long guestCluster, long wanted,
-        CancellationToken cancellationToken)
+    internal async ValueTask<ClusterRun> AllocateAsync(long offset, long length, CancellationToken cancellationToken)
     {
         await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            var guestCluster = offset >> _clusterBits;
+            var wanted = ((offset + length - 1) >> _clusterBits) - guestCluster + 1;
             var table = await GetWritableL2Async(guestCluster, cancellationToken).ConfigureAwait(false);
-            var index = IndexInL2(guestCluster << _clusterBits);
-            var limit = (int)Math.Min(wanted, (1 << _l2Bits) - index);
-            var reusable = CountReusable(table.Bytes, index, limit, out var kept);
-            if (reusable > 0)
+            var index = _layout.IndexOf(offset);
+            var limit = (int)Math.Min(wanted, _layout.TableEntries - index);
+            if (TryReuse(table.Bytes, index, limit, offset, out var reused))
             {
-                CheckEntry(ReadEntry(table.Bytes, index), guestCluster << _clusterBits, _file.EndOfClusters);
-                CheckEntry(
-                    ReadEntry(table.Bytes, index + reusable - 1), guestCluster << _clusterBits, _file.EndOfClusters);
-                _ranges.Check(kept, (long)reusable << _clusterBits, "a write");
-                return new ClusterRun(guestCluster, reusable, kept, IsFresh: false, IsReused: true);
+                CheckEntry(_layout.Read(table.Bytes, index), offset);
+                CheckEntry(_layout.Read(table.Bytes, index + reused.Count - 1), -1);
+                CheckWrite(reused.HostOffset, (long)reused.Count << _clusterBits);
+                return reused;
             }
 
+            var whole = MustBeWritten(_layout.Read(table.Bytes, index));
             var count = 1;
-            while (count < limit && NeedsAllocation(ReadEntry(table.Bytes, index + count)))
+            while (count < limit && _layout.Read(table.Bytes, index + count) is var next
+                && NeedsAllocation(next) && MustBeWritten(next) == whole)
             {
                 count++;
             }
 
-            var (offset, got, isFresh) = await _refcounts.AllocateAsync(count, cancellationToken).ConfigureAwait(false);
-            return new ClusterRun(guestCluster, got, offset, isFresh, IsReused: false);
+            var unitBits = whole ? _clusterBits : _layout.UnitBits;
+            if (_layout.HasDataFile)
+            {
+                // Each guest cluster has its own place there, and nothing is counted.
+                var place = guestCluster << _clusterBits;
+                return new ClusterRun(guestCluster, count, place, place >= _data.Length, IsReused: false, unitBits,
+                    long.MaxValue);
+            }
+
+            var (host, got, isFresh) = await _refcounts.AllocateAsync(count, cancellationToken).ConfigureAwait(false);
+            return new ClusterRun(guestCluster, got, host, isFresh, IsReused: false, unitBits, long.MaxValue);
         }
         finally
         {
@@ -48,21 +58,25 @@ internal sealed partial class Qcow2Metadata
 
     /// <summary>Points the L2 entries at clusters whose data has been written; what they named before is freed
     /// later.</summary>
-    internal async ValueTask LinkAsync(ClusterRun run)
+    /// <param name="run">What was set aside.</param>
+    /// <param name="start">Where the data begins, in guest bytes.</param>
+    /// <param name="end">Where it ends.</param>
+    internal async ValueTask LinkAsync(ClusterRun run, long start, long end)
     {
         await _lock.WaitAsync(CancellationToken.None).ConfigureAwait(false);
         try
         {
             await LimitQueuedFreesAsync().ConfigureAwait(false);
             var table = await GetWritableL2Async(run.GuestCluster, CancellationToken.None).ConfigureAwait(false);
-            var index = IndexInL2(run.GuestCluster << _clusterBits);
+            var index = _layout.IndexOf(run.GuestCluster << _clusterBits);
             lock (_gate)
             {
                 for (var step = 0; step < run.Count; step++)
                 {
-                    var old = ReadEntry(table.Bytes, index + step);
+                    var old = _layout.Read(table.Bytes, index + step);
                     var host = run.HostOffset + ((long)step << _clusterBits);
-                    WriteEntry(table.Bytes, index + step, (ulong)host | L2Entry.Copied);
+                    var units = LinkedUnits(run, old, step, start, end);
+                    _layout.Write(table.Bytes, index + step, new ClusterEntry((ulong)host | L2Entry.Copied, units));
                     if (!run.IsReused)
                     {
                         QueueFree(old);
@@ -71,7 +85,6 @@ internal sealed partial class Qcow2Metadata
 
                 _l2.MarkDirty(table);
             }
-
         }
         finally
         {
@@ -82,7 +95,7 @@ internal sealed partial class Qcow2Metadata
     /// <summary>Gives back clusters that nothing refers to, because their data could not be written.</summary>
     internal async ValueTask AbandonAsync(ClusterRun run)
     {
-        if (run.IsReused)
+        if (run.IsReused || _layout.HasDataFile)
         {
             return;
         }
@@ -90,23 +103,28 @@ internal sealed partial class Qcow2Metadata
         await FreeUnlinkedAsync(run.HostOffset, run.Count).ConfigureAwait(false);
     }
 
-    /// <summary>Makes whole guest clusters read as zeroes.</summary>
-    /// <param name="guestCluster">The first.</param>
-    /// <param name="count">How many.</param>
-    /// <param name="keep">Whether host clusters stay set aside for them.</param>
+    /// <summary>Makes guest bytes read as zeroes, or as the backing file.</summary>
+    /// <param name="start">The first byte, that of a unit.</param>
+    /// <param name="end">The end of a unit, or of the last cluster of the disk.</param>
+    /// <param name="mode">What becomes of the host clusters.</param>
+    /// <param name="kept">Takes the places of host clusters that held data, are kept and are this image's alone; null
+    /// when nobody asks.</param>
     /// <param name="cancellationToken">Stops between L2 tables.</param>
-    internal async ValueTask ZeroAsync(long guestCluster, long count, bool keep, CancellationToken cancellationToken)
+    internal async ValueTask ZeroAsync(
+        long start, long end, ZeroMode mode, List<(long Offset, long Length)>? kept,
+        CancellationToken cancellationToken)
     {
-        while (count > 0)
+        while (start < end)
         {
-            var index = IndexInL2(guestCluster << _clusterBits);
-            var part = (int)Math.Min(count, (1 << _l2Bits) - index);
+            var tableEnd = ((start >> _layout.CoverageBits) + 1) << _layout.CoverageBits;
+            var part = Math.Min(end, tableEnd);
             await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
             try
             {
-                if (HasBacking || L2Entry.HostOffset(_l1[(int)(guestCluster >> _l2Bits)]) != 0)
+                var isThere = L2Entry.HostOffset(_l1[(int)(start >> _layout.CoverageBits)]) != 0;
+                if (isThere || (HasBacking && mode != ZeroMode.Reset))
                 {
-                    await ZeroInL2Async(guestCluster, index, part, keep).ConfigureAwait(false);
+                    await ZeroInL2Async(start, part, mode, kept).ConfigureAwait(false);
                 }
             }
             finally
@@ -114,82 +132,170 @@ internal sealed partial class Qcow2Metadata
                 _lock.Release();
             }
 
-            guestCluster += part;
-            count -= part;
+            start = part;
         }
     }
 
-    private async ValueTask ZeroInL2Async(long guestCluster, int index, int count, bool keep)
+    private async ValueTask ZeroInL2Async(
+        long start, long end, ZeroMode mode, List<(long Offset, long Length)>? kept)
     {
         await LimitQueuedFreesAsync().ConfigureAwait(false);
-        var table = await GetWritableL2Async(guestCluster, CancellationToken.None).ConfigureAwait(false);
+        var table = await GetWritableL2Async(start >> _clusterBits, CancellationToken.None).ConfigureAwait(false);
         lock (_gate)
         {
-            for (var step = 0; step < count; step++)
+            while (start < end)
             {
-                var old = ReadEntry(table.Bytes, index + step);
-                var entry = ZeroedEntry(old, keep);
+                var clusterStart = start & -ClusterSize;
+                var part = Math.Min(end, clusterStart + ClusterSize);
+                var index = _layout.IndexOf(start);
+                var old = _layout.Read(table.Bytes, index);
+                var entry = part - start == ClusterSize
+                    ? ZeroedEntry(old, mode)
+                    : ZeroedUnits(old, (int)((start - clusterStart) >> _layout.UnitBits),
+                        (int)((part - clusterStart) >> _layout.UnitBits));
+                start = part;
                 if (entry == old)
                 {
                     continue;
                 }
 
-                WriteEntry(table.Bytes, index + step, entry);
+                _layout.Write(table.Bytes, index, entry);
                 _l2.MarkDirty(table);
-                if (L2Entry.HostOffset(entry) == 0)
+                if (!_layout.HasHost(entry))
                 {
                     QueueFree(old);
+                }
+                else if (kept is not null && MayPunch(entry))
+                {
+                    kept.Add((entry.HostOffset, ClusterSize));
                 }
             }
         }
     }
 
-    private ulong ZeroedEntry(ulong entry, bool keep)
+    // Whether a cluster that now reads as zeroes is this guest cluster's alone, and lies where no table does.
+    private bool MayPunch(ClusterEntry entry) => entry.IsCopied && !_layout.HasDataFile
+        && (!_layout.IsExtended || entry.Units == ClusterEntry.AllZero)
+        && entry.HostOffset + ClusterSize <= _file.Length && !_ranges.Overlaps(entry.HostOffset, ClusterSize);
+
+    private ClusterEntry ZeroedEntry(ClusterEntry entry, ZeroMode mode)
     {
-        switch (L2Entry.KindOf(entry))
+        if (mode == ZeroMode.Reset)
         {
-            case ClusterKind.Unallocated:
-                return HasBacking && _hasZeroFlag ? L2Entry.Zero : entry;
-            case ClusterKind.ZeroPlain:
-                return entry;
-            case ClusterKind.Data or ClusterKind.ZeroAllocated when keep && _hasZeroFlag:
-                return entry | L2Entry.Zero;
-            default:
-                return _hasZeroFlag ? L2Entry.Zero : 0;
+            return default;
         }
+
+        var isEmpty = !entry.IsCompressed && !_layout.HasHost(entry);
+        if (isEmpty && !HasBacking && entry is { Units: 0 } && (entry.Word & L2Entry.Zero) == 0)
+        {
+            return entry;
+        }
+
+        var keeps = mode == ZeroMode.Keep && _layout.HasHost(entry);
+        if (_layout.IsExtended)
+        {
+            return new ClusterEntry(keeps ? entry.Word : 0, ClusterEntry.AllZero);
+        }
+
+        return !_layout.HasZeroFlag ? default : new ClusterEntry(keeps ? entry.Word | L2Entry.Zero : L2Entry.Zero, 0);
     }
 
-    private static bool NeedsAllocation(ulong entry) => L2Entry.KindOf(entry) switch
+    // Some subclusters; the host cluster stays, for the others. Bytes that are compressed cannot be told apart so: the
+    // caller writes them.
+    private ClusterEntry ZeroedUnits(ClusterEntry entry, int first, int end)
     {
-        ClusterKind.Data => (entry & L2Entry.Copied) == 0,
-        ClusterKind.ZeroAllocated => (entry & L2Entry.Copied) == 0,
-        _ => true,
-    };
-
-    // Zero clusters whose host clusters were kept for them and are theirs alone.
-    private int CountReusable(byte[] table, int index, int limit, out long hostOffset)
-    {
-        hostOffset = L2Entry.HostOffset(ReadEntry(table, index));
-        var count = 0;
-        while (count < limit)
+        var isEmpty = !_layout.HasHost(entry) && entry.Units == 0;
+        if (entry.IsCompressed || (isEmpty && !HasBacking))
         {
-            var entry = ReadEntry(table, index + count);
-            if (L2Entry.KindOf(entry) != ClusterKind.ZeroAllocated || (entry & L2Entry.Copied) == 0
-                || L2Entry.HostOffset(entry) != hostOffset + ((long)count << _clusterBits))
+            return entry;
+        }
+
+        ulong mask = UnitMask(first, end);
+        return entry with { Units = (entry.Units & ~mask) | (mask << 32) };
+    }
+
+    private static uint UnitMask(int first, int end) =>
+        (end >= 32 ? uint.MaxValue : (1u << end) - 1) & ~((1u << first) - 1);
+
+    // Which subclusters hold data once the run is linked: those that were written, and those that did before.
+    private ulong LinkedUnits(ClusterRun run, ClusterEntry old, int step, long start, long end)
+    {
+        if (!_layout.IsExtended || end <= start)
+        {
+            // Nothing was written: set aside in advance.
+            return old.Units;
+        }
+
+        var clusterStart = (run.GuestCluster + step) << _clusterBits;
+        var unitSize = 1L << run.UnitBits;
+        var from = Math.Max(0, (start & -unitSize) - clusterStart) >> _layout.UnitBits;
+        var to = Math.Min(ClusterSize, ((end + unitSize - 1) & -unitSize) - clusterStart) >> _layout.UnitBits;
+        ulong mask = UnitMask((int)from, (int)to);
+        var kept = run.UnitBits == _clusterBits ? 0 : old.Units;
+        return (kept & ~(mask << 32)) | mask;
+    }
+
+    private bool NeedsAllocation(ClusterEntry entry) => !_layout.HasHost(entry) || !entry.IsCopied;
+
+    // Whether what a new host cluster is to hold is in the old one in part, so that the cluster is written as a whole.
+    private bool MustBeWritten(ClusterEntry entry) => entry.IsCompressed || _layout.HasHost(entry);
+
+    // Host clusters that were kept for their guest clusters and are theirs alone: zero clusters, preallocated ones, and
+    // subclusters that hold nothing yet. The run ends before the first unit that holds data: others may be writing that
+    // in place, without a lock, and what this request reads of it to fill a unit would undo what they write.
+    private bool TryReuse(byte[] table, int index, int limit, long offset, out ClusterRun run)
+    {
+        run = default;
+        var first = _layout.Read(table, index);
+        if (!_layout.HasHost(first) || !first.IsCopied)
+        {
+            return false;
+        }
+
+        var clusterStart = offset & -ClusterSize;
+        var unit = (int)((offset - clusterStart) >> _layout.UnitBits);
+        var end = EndOfEmpty(first, unit);
+        if (end == unit)
+        {
+            // Data under an L2 table that was shared: it is written anew.
+            return false;
+        }
+
+        var count = 1;
+        while (end == _layout.UnitsPerCluster && count < limit)
+        {
+            var entry = _layout.Read(table, index + count);
+            if (!_layout.HasHost(entry) || !entry.IsCopied
+                || entry.HostOffset != first.HostOffset + ((long)count << _clusterBits) || EndOfEmpty(entry, 0) == 0)
             {
                 break;
             }
 
+            end = EndOfEmpty(entry, 0);
             count++;
         }
 
-        return count;
+        var limitOffset = clusterStart + ((long)(count - 1) << _clusterBits) + ((long)end << _layout.UnitBits);
+        run = new ClusterRun(clusterStart >> _clusterBits, count, first.HostOffset, IsFresh: false, IsReused: true,
+            _layout.UnitBits, limitOffset);
+        return true;
+    }
+
+    // The first unit from one on that holds data.
+    private int EndOfEmpty(ClusterEntry entry, int unit)
+    {
+        while (unit < _layout.UnitsPerCluster && _layout.KindOf(entry, unit) != ClusterKind.Data)
+        {
+            unit += _layout.UniformUnits(entry, unit);
+        }
+
+        return unit;
     }
 
     // The L2 table of a guest cluster, this image's own: made when there is none, copied when a snapshot shares it.
     private async ValueTask<CachedTable> GetWritableL2Async(long guestCluster, CancellationToken cancellationToken)
     {
-        var l1Index = (int)(guestCluster >> _l2Bits);
+        var l1Index = (int)(guestCluster >> _layout.TableBits);
         var l1 = _l1[l1Index];
         if ((l1 & L2Entry.Copied) != 0 && L2Entry.HostOffset(l1) != 0)
         {
@@ -232,21 +338,18 @@ internal sealed partial class Qcow2Metadata
         return table;
     }
 
-    // Under both locks.
-    private void QueueFree(ulong entry)
+    // Under both locks. The places of a data file are not counted.
+    private void QueueFree(ClusterEntry entry)
     {
-        switch (L2Entry.KindOf(entry))
+        if (entry.IsCompressed)
         {
-            case ClusterKind.Data or ClusterKind.ZeroAllocated:
-                _queued.Add(L2Entry.HostOffset(entry) >> _clusterBits, 1);
-                break;
-            case ClusterKind.Compressed:
-                var (offset, length) = L2Entry.CompressedRange(entry, _clusterBits);
-                var first = offset >> _clusterBits;
-                _queued.Add(first, (int)(((offset + length - 1) >> _clusterBits) - first + 1));
-                break;
-            default:
-                break;
+            var (offset, length) = L2Entry.CompressedRange(entry.Word, _clusterBits);
+            var first = offset >> _clusterBits;
+            _queued.Add(first, (int)(((offset + length - 1) >> _clusterBits) - first + 1));
+        }
+        else if (_layout.HasHost(entry) && !_layout.HasDataFile)
+        {
+            _queued.Add(entry.HostOffset >> _clusterBits, 1);
         }
     }
 

@@ -17,6 +17,13 @@ namespace Tidemark.Qcow2.Metadata;
 //      handed out again and are punched out of the file. The lower counts are written by a later step 1: until then
 //      they are leaks on disk.
 //
+// With an external data file the flush of step 2 flushes that file too: data is durable before a table names it.
+//
+// With lazy refcounts steps 1 and 3 wait for the close. Before the first mapping is written that the counts on disk may
+// not know of, the header's dirty bit is set, durably; it is cleared after the close has written every count. Whoever
+// opens an image with that bit believes no count: he counts anew what the tables refer to (Qcow2Check, repair). Nothing
+// else relies on the counts on disk: a freed cluster is used again only after step 6, as always.
+//
 // A table stays dirty until the flush after its write has succeeded, so that a failed flush is made good by the next.
 internal sealed partial class Qcow2Metadata
 {
@@ -99,7 +106,14 @@ internal sealed partial class Qcow2Metadata
             await ReclaimAsync(cancellationToken).ConfigureAwait(false);
             if (_refcounts.IsDirty)
             {
-                await WriteBackLockedAsync(cancellationToken).ConfigureAwait(false);
+                await WriteCountsAsync(cancellationToken).ConfigureAwait(false);
+            }
+
+            if (_header.IsDirty)
+            {
+                var clean = _header.IncompatibleFeatures & ~FeatureBits.Dirty;
+                await WriteHeaderLockedAsync(_header with { IncompatibleFeatures = clean }, cancellationToken)
+                    .ConfigureAwait(false);
             }
 
             if (_refcounts.EndOfUse < _file.Length)
@@ -121,6 +135,38 @@ internal sealed partial class Qcow2Metadata
             l2Dirty = _l2.HasDirty || _l1DirtyLast >= 0;
         }
 
+        if (_layout.HasDataFile)
+        {
+            await _data.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        if (!_header.HasLazyRefcounts)
+        {
+            await WriteCountsAsync(cancellationToken).ConfigureAwait(false);
+        }
+        else if (_refcounts.IsDirty && !_header.IsDirty)
+        {
+            // Its flush is the one of step 2.
+            var dirty = _header.IncompatibleFeatures | FeatureBits.Dirty;
+            await WriteHeaderLockedAsync(_header with { IncompatibleFeatures = dirty }, cancellationToken)
+                .ConfigureAwait(false);
+        }
+        else
+        {
+            await _file.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        if (l2Dirty)
+        {
+            await WriteMappingAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        await ReclaimAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    // Steps 1 to 3.
+    private async ValueTask WriteCountsAsync(CancellationToken cancellationToken)
+    {
         await _refcounts.WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
         await _file.FlushAsync(cancellationToken).ConfigureAwait(false);
         _refcounts.MarkBlocksDurable();
@@ -130,13 +176,6 @@ internal sealed partial class Qcow2Metadata
             await _file.FlushAsync(cancellationToken).ConfigureAwait(false);
             _refcounts.MarkTableDurable();
         }
-
-        if (l2Dirty)
-        {
-            await WriteMappingAsync(cancellationToken).ConfigureAwait(false);
-        }
-
-        await ReclaimAsync(cancellationToken).ConfigureAwait(false);
     }
 
     private async ValueTask WriteMappingAsync(CancellationToken cancellationToken)
@@ -216,6 +255,12 @@ internal sealed partial class Qcow2Metadata
             {
                 for (var step = 0; step < count; step++)
                 {
+                    if (_ranges.Overlaps((cluster + step) << _clusterBits, ClusterSize))
+                    {
+                        // A damaged entry named a table as data: the table stays.
+                        continue;
+                    }
+
                     if (await _refcounts.DecrementAsync(cluster + step, cancellationToken).ConfigureAwait(false))
                     {
                         punched.Add(cluster + step, 1);

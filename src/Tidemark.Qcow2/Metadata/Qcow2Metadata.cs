@@ -22,14 +22,14 @@ internal sealed partial class Qcow2Metadata : IDisposable
     private readonly SemaphoreSlim _lock = new(1, 1);
     private readonly Lock _gate = new();
     private readonly ImageFile _file;
+    private readonly ImageFile _data;
     private readonly RequestEpochs _epochs;
+    private readonly L2Layout _layout;
     private readonly int _clusterBits;
-    private readonly int _l2Bits;
-    private readonly bool _hasZeroFlag;
 
     // Changed under both locks, read under either.
     private readonly TableCache _l2;
-    private readonly ulong[] _l1;
+    private ulong[] _l1;
 
     // Under the metadata lock.
     private readonly RefcountStore _refcounts;
@@ -39,25 +39,15 @@ internal sealed partial class Qcow2Metadata : IDisposable
     private int _l1DirtyLast = -1;
 
     private Qcow2Metadata(
-        ImageFile file,
-        RequestEpochs epochs,
-        Qcow2Header header,
-        ulong[] l1,
-        RefcountStore refcounts,
-        MetadataRanges ranges,
-        int cacheCapacity,
-        bool hasBacking)
+        Parts parts, ulong[] l1, RefcountStore refcounts, MetadataRanges ranges, int cacheCapacity)
     {
-        _file = file;
-        _epochs = epochs;
-        _header = header;
+        (_file, _data, _epochs, _header) = (parts.File, parts.Data, parts.Epochs, parts.Header);
         _l1 = l1;
         _refcounts = refcounts;
-        _clusterBits = header.ClusterBits;
-        _l2Bits = header.ClusterBits - 3;
-        _hasZeroFlag = header.Version >= 3;
-        HasBacking = hasBacking;
-        _l2 = new TableCache(header.ClusterSize, cacheCapacity);
+        _layout = new L2Layout(_header);
+        _clusterBits = _header.ClusterBits;
+        HasBacking = parts.HasBacking;
+        _l2 = new TableCache(_header.ClusterSize, cacheCapacity);
         _ranges = ranges;
         _refcounts.Ranges = _ranges;
     }
@@ -71,26 +61,18 @@ internal sealed partial class Qcow2Metadata : IDisposable
 
     internal long ClusterSize => 1L << _clusterBits;
 
+    /// <summary>How L2 entries are laid out.</summary>
+    internal L2Layout Layout => _layout;
+
     /// <summary>Called when clusters have become free: nothing may be remembered by host offset any more.</summary>
     internal Action? ClustersFreed { get; set; }
 
     internal static async ValueTask<Qcow2Metadata> OpenAsync(
-        ImageFile file,
-        RequestEpochs epochs,
-        Qcow2Header header,
-        long cacheBytes,
-        bool hasBacking,
-        CancellationToken cancellationToken)
+        Parts parts, long cacheBytes, CancellationToken cancellationToken)
     {
-        const int MinimumTables = 8, MaximumTables = 4096, RefcountShare = 8;
-        var l1Bytes = new byte[header.L1EntryCount * 8];
-        await file.ReadAsync(header.L1Offset, l1Bytes, cancellationToken).ConfigureAwait(false);
-        var l1 = new ulong[header.L1EntryCount];
-        for (var index = 0; index < l1.Length; index++)
-        {
-            l1[index] = BinaryPrimitives.ReadUInt64BigEndian(l1Bytes.AsSpan(index * 8));
-        }
-
+        const int MinimumTables = 8, MaximumTables = 65536, RefcountShare = 8;
+        var (file, header) = (parts.File, parts.Header);
+        var l1 = await ReadL1Async(file, header.L1Offset, header.L1EntryCount, cancellationToken).ConfigureAwait(false);
         var (snapshots, snapshotLength) = await SnapshotTable.ReadAsync(
             header, file.ReadAsync, false, cancellationToken).ConfigureAwait(false);
         var capacity = (int)Math.Clamp(cacheBytes >> header.ClusterBits, MinimumTables, MaximumTables);
@@ -102,8 +84,23 @@ internal sealed partial class Qcow2Metadata : IDisposable
             (offset, clusters, token) => metadata!.MoveRefcountTableAsync(offset, clusters, token),
             cancellationToken).ConfigureAwait(false);
         MetadataRanges ranges = new(header, snapshots, snapshotLength, l1, refcounts);
-        metadata = new Qcow2Metadata(file, epochs, header, l1, refcounts, ranges, capacity, hasBacking);
+        metadata = new Qcow2Metadata(parts, l1, refcounts, ranges, capacity);
         return metadata;
+    }
+
+    /// <summary>Reads an L1 table.</summary>
+    internal static async ValueTask<ulong[]> ReadL1Async(
+        ImageFile file, long offset, int count, CancellationToken cancellationToken)
+    {
+        var bytes = new byte[count * 8];
+        await file.ReadAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        var l1 = new ulong[count];
+        for (var index = 0; index < l1.Length; index++)
+        {
+            l1[index] = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(index * 8));
+        }
+
+        return l1;
     }
 
     /// <summary>What a read of a range finds, for as long a part of it from its start as is uniform.</summary>
@@ -112,8 +109,8 @@ internal sealed partial class Qcow2Metadata : IDisposable
     {
         lock (_gate)
         {
-            var l1Index = (int)(offset >> (_clusterBits + _l2Bits));
-            length = Math.Min(length, ((l1Index + 1L) << (_clusterBits + _l2Bits)) - offset);
+            var l1Index = (int)(offset >> _layout.CoverageBits);
+            length = Math.Min(length, ((l1Index + 1L) << _layout.CoverageBits) - offset);
             var l2Offset = L2Entry.HostOffset(_l1[l1Index]);
             if (l2Offset == 0)
             {
@@ -127,20 +124,21 @@ internal sealed partial class Qcow2Metadata : IDisposable
                 return false;
             }
 
-            mapping = MapRun(table.Bytes, offset, length);
+            mapping = MapRun(table.Bytes, offset, length, mustBeOwn: false);
             return true;
         }
     }
 
     /// <summary>How many bytes from <paramref name="offset"/> on may be overwritten in place, and where they
     /// lie.</summary>
-    /// <returns>Zero when the first cluster needs an allocation, -1 when the L2 table must be loaded first.</returns>
+    /// <returns>Zero when the first unit needs an allocation, -1 when the L2 table must be loaded first.</returns>
     internal long MapOverwrite(long offset, long length, out long hostOffset)
     {
         hostOffset = 0;
         lock (_gate)
         {
-            var l1 = _l1[(int)(offset >> (_clusterBits + _l2Bits))];
+            var l1Index = (int)(offset >> _layout.CoverageBits);
+            var l1 = _l1[l1Index];
             if ((l1 & L2Entry.Copied) == 0 || L2Entry.HostOffset(l1) == 0)
             {
                 return 0;
@@ -151,43 +149,17 @@ internal sealed partial class Qcow2Metadata : IDisposable
                 return -1;
             }
 
-            var index = IndexInL2(offset);
-            var inCluster = offset & (ClusterSize - 1);
-            var wanted = ClustersOf(inCluster + length, index);
-            var host = 0L;
-            var count = 0;
-            while (count < wanted)
-            {
-                var entry = ReadEntry(table.Bytes, index + count);
-                if ((entry & (L2Entry.Copied | L2Entry.Compressed | L2Entry.Zero)) != L2Entry.Copied
-                    || L2Entry.HostOffset(entry) == 0)
-                {
-                    break;
-                }
-
-                if (count == 0)
-                {
-                    host = L2Entry.HostOffset(entry);
-                    CheckEntry(entry, offset, _file.EndOfClusters);
-                }
-                else if (L2Entry.HostOffset(entry) != host + ((long)count << _clusterBits))
-                {
-                    break;
-                }
-
-                count++;
-            }
-
-            if (count == 0)
+            length = Math.Min(length, ((l1Index + 1L) << _layout.CoverageBits) - offset);
+            var mapping = MapRun(table.Bytes, offset, length, mustBeOwn: true);
+            if (mapping.Kind != ClusterKind.Data)
             {
                 return 0;
             }
 
-            hostOffset = host + inCluster;
-            length = Math.Min(length, ((long)count << _clusterBits) - inCluster);
+            (hostOffset, length) = (mapping.HostOffset, mapping.Length);
         }
 
-        _ranges.Check(hostOffset, length, "a write");
+        CheckWrite(hostOffset, length);
         return length;
     }
 
@@ -197,7 +169,7 @@ internal sealed partial class Qcow2Metadata : IDisposable
         await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            var l1 = _l1[(int)(offset >> (_clusterBits + _l2Bits))];
+            var l1 = _l1[(int)(offset >> _layout.CoverageBits)];
             if (L2Entry.HostOffset(l1) != 0)
             {
                 await GetL2Async(l1, cancellationToken).ConfigureAwait(false);
@@ -211,68 +183,123 @@ internal sealed partial class Qcow2Metadata : IDisposable
 
     public void Dispose() => _lock.Dispose();
 
-    private static ulong ReadEntry(byte[] table, int index) =>
-        BinaryPrimitives.ReadUInt64BigEndian(table.AsSpan(index * 8));
-
-    private static void WriteEntry(byte[] table, int index, ulong entry) =>
-        BinaryPrimitives.WriteUInt64BigEndian(table.AsSpan(index * 8), entry);
-
-    private int IndexInL2(long offset) => (int)(offset >> _clusterBits) & ((1 << _l2Bits) - 1);
-
-    // Clusters that a length from the start of a cluster touches, within one L2 table.
-    private int ClustersOf(long length, int index) =>
-        (int)Math.Min((length + ClusterSize - 1) >> _clusterBits, (1 << _l2Bits) - index);
-
-    private ClusterMapping MapRun(byte[] table, long offset, long length)
+    // No data goes where a table lies that is found without reading another.
+    private void CheckWrite(long hostOffset, long length)
     {
-        var index = IndexInL2(offset);
-        var inCluster = offset & (ClusterSize - 1);
-        var wanted = ClustersOf(inCluster + length, index);
-        var fileEnd = _file.EndOfClusters;
-        var first = ReadEntry(table, index);
-        CheckEntry(first, offset, fileEnd);
-        var kind = L2Entry.KindOf(first);
-        var host = L2Entry.HostOffset(first);
-        var count = 1;
-        while (kind != ClusterKind.Compressed && count < wanted)
+        if (!_layout.HasDataFile)
         {
-            var entry = ReadEntry(table, index + count);
-            if (L2Entry.KindOf(entry) != kind
-                || (kind == ClusterKind.Data && L2Entry.HostOffset(entry) != host + ((long)count << _clusterBits)))
+            _ranges.Check(hostOffset, length, "a write");
+        }
+    }
+
+    // A run of one kind, within one L2 table; of data, one piece of the file. With mustBeOwn a run of data that may be
+    // overwritten in place; when the first unit is not such, Kind says Unallocated.
+    private ClusterMapping MapRun(byte[] table, long offset, long length, bool mustBeOwn)
+    {
+        var index = _layout.IndexOf(offset);
+        var inCluster = offset & (ClusterSize - 1);
+        var first = _layout.Read(table, index);
+        CheckEntry(first, offset);
+        var kind = _layout.KindOf(first, (int)(inCluster >> _layout.UnitBits));
+        if (mustBeOwn && (kind != ClusterKind.Data || !first.IsCopied))
+        {
+            return default;
+        }
+
+        var end = EndOfUniform(first, inCluster);
+        if (kind != ClusterKind.Compressed && end == ClusterSize && inCluster + length > ClusterSize)
+        {
+            end = ExtendRun(table, index, first, kind, inCluster + length, mustBeOwn);
+        }
+
+        var hasHost = kind is ClusterKind.Data or ClusterKind.ZeroAllocated;
+        if (kind == ClusterKind.Data)
+        {
+            CheckEnd(first, offset, end);
+        }
+
+        return new ClusterMapping(
+            kind, Math.Min(length, end - inCluster), hasHost ? first.HostOffset + inCluster : 0, first.Word);
+    }
+
+    // Where, counted from the start of the first cluster, the run that fills it ends.
+    private long ExtendRun(
+        byte[] table, int index, ClusterEntry first, ClusterKind kind, long wanted, bool mustBeOwn)
+    {
+        var ignored = mustBeOwn ? 0 : L2Entry.Copied;
+        var count = 1;
+        var limit = (int)Math.Min((wanted + ClusterSize - 1) >> _clusterBits, _layout.TableEntries - index);
+        while (count < limit)
+        {
+            var entry = _layout.Read(table, index + count);
+            if (_layout.KindOf(entry, 0) != kind)
             {
                 break;
             }
 
-            CheckEntry(entry, offset, fileEnd);
+            if (kind == ClusterKind.Data)
+            {
+                var following = first.Word + ((ulong)count << _clusterBits);
+                if ((entry.Word | ignored) != (following | ignored))
+                {
+                    break;
+                }
+            }
+            else
+            {
+                CheckEntry(entry, -1);
+            }
+
+            var end = EndOfUniform(entry, 0);
             count++;
+            if (end != ClusterSize)
+            {
+                return ((long)(count - 1) << _clusterBits) + end;
+            }
         }
 
-        var hasHost = kind is ClusterKind.Data or ClusterKind.ZeroAllocated;
-        return new ClusterMapping(
-            kind, Math.Min(length, ((long)count << _clusterBits) - inCluster), hasHost ? host + inCluster : 0, first);
+        return (long)count << _clusterBits;
+    }
+
+    private long EndOfUniform(ClusterEntry entry, long inCluster)
+    {
+        var unit = (int)(inCluster >> _layout.UnitBits);
+        return (long)(unit + _layout.UniformUnits(entry, unit)) << _layout.UnitBits;
     }
 
     // An entry that names no cluster of the file is damage; to read zeroes there would be to misread the disk.
-    private void CheckEntry(ulong entry, long guestOffset, long fileEnd)
+    private void CheckEntry(ClusterEntry entry, long guestOffset)
     {
-        var (host, length, wrong) = (entry & L2Entry.Compressed) != 0
-            ? CheckableRange(entry)
-            : (L2Entry.HostOffset(entry), 1, (entry & L2Entry.ReservedMask) != 0
-                || ((entry & L2Entry.Zero) != 0 && !_hasZeroFlag)
-                || (L2Entry.HostOffset(entry) & (ClusterSize - 1)) != 0);
-        if (wrong || (host != 0 && host + length > fileEnd))
+        var why = _layout.ProblemOf(entry);
+        if (why is null && entry.IsCompressed)
         {
-            throw Qcow2Exception.Corrupt(
-                $"the L2 entry 0x{entry:x16} of guest offset 0x{guestOffset:x} names no cluster of the file "
-                + $"(which ends at 0x{fileEnd:x}); check the image");
+            why = L2Entry.CompressedRange(entry.Word, _clusterBits).Offset >= _file.EndOfClusters
+                ? "names a place past the end of the file" : null;
+        }
+        else if (why is null && _layout.HasHost(entry))
+        {
+            why = _layout.HasDataFile && guestOffset >= 0 && entry.HostOffset != (guestOffset & -ClusterSize)
+                ? "names another place of the data file than its own"
+                : entry.HostOffset + 1 > _data.EndOfClusters ? "names a place past the end of the file" : null;
+        }
+
+        if (why is not null)
+        {
+            throw Damaged(entry, guestOffset, why);
         }
     }
 
-    private (long Host, int Length, bool Wrong) CheckableRange(ulong entry)
+    private void CheckEnd(ClusterEntry first, long guestOffset, long length)
     {
-        var (host, _) = L2Entry.CompressedRange(entry, _clusterBits);
-        return (host, 1, host == 0 || host >= Qcow2Limits.MaximumHostOffset);
+        if (first.HostOffset + length > _data.EndOfClusters)
+        {
+            throw Damaged(first, guestOffset, "begins a run that ends past the end of the file");
+        }
     }
+
+    private Qcow2Exception Damaged(ClusterEntry entry, long guestOffset, string why) => Qcow2Exception.Corrupt(
+        $"the L2 entry 0x{entry.Word:x16} of guest offset 0x{guestOffset:x} {why} (which ends at "
+        + $"0x{_data.EndOfClusters:x}); check the image");
 
     // The L2 table that an L1 entry names. Under the metadata lock.
     private async ValueTask<CachedTable> GetL2Async(ulong l1Entry, CancellationToken cancellationToken)
@@ -320,4 +347,13 @@ internal sealed partial class Qcow2Metadata : IDisposable
             return _l2.TakeBuffer() ?? throw new InvalidOperationException("no L2 table could leave the cache");
         }
     }
+
+    /// <summary>What the mapping works on.</summary>
+    /// <param name="File">The image.</param>
+    /// <param name="Data">Where guest data lies: the image, or its external data file.</param>
+    /// <param name="Epochs">Who may still use an old mapping.</param>
+    /// <param name="Header">What the image says of itself.</param>
+    /// <param name="HasBacking">Whether what is not allocated may be anything but zeroes.</param>
+    internal readonly record struct Parts(
+        ImageFile File, ImageFile Data, RequestEpochs Epochs, Qcow2Header Header, bool HasBacking);
 }

@@ -68,6 +68,66 @@ internal sealed partial class RefcountStore
         return await AllocateAtEndAsync(count, cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Sets aside a place for compressed bytes, fewer than a cluster: behind the last one if the cluster there
+    /// has room or the next one is free, else at the start of a cluster.</summary>
+    internal async ValueTask<long> AllocateBytesAsync(int length, long limit, CancellationToken cancellationToken)
+    {
+        var size = 1L << _clusterBits;
+        var room = _packEnd == 0 ? 0 : size - (_packEnd & (size - 1));
+        if (room > 0 && !await TryShareAsync(_packEnd >> _clusterBits, cancellationToken).ConfigureAwait(false))
+        {
+            room = 0;
+        }
+
+        var offset = _packEnd;
+        if (room < length)
+        {
+            var shared = room > 0 ? _packEnd >> _clusterBits : -1;
+            long next;
+            try
+            {
+                (next, _, _) = await AllocateAsync(1, cancellationToken).ConfigureAwait(false);
+            }
+            catch
+            {
+                await UnshareAsync(shared).ConfigureAwait(false);
+                throw;
+            }
+
+            if (shared < 0 || next != (shared + 1) << _clusterBits)
+            {
+                await UnshareAsync(shared).ConfigureAwait(false);
+                offset = next;
+            }
+        }
+
+        if (offset + length > limit)
+        {
+            throw new Qcow2Exception(
+                BlockErrorKind.NoSpace, $"compressed bytes would lie at 0x{offset:x}, past the limit of 0x{limit:x}");
+        }
+
+        _packEnd = offset + length;
+        _packEnd = (_packEnd & (size - 1)) == 0 ? 0 : _packEnd;
+        return offset;
+    }
+
+    // One more use of a cluster that holds compressed bytes; false when its count can go no higher.
+    private async ValueTask<bool> TryShareAsync(long cluster, CancellationToken cancellationToken)
+    {
+        var block = await GetBlockAsync((int)(cluster >> _blockBits), cancellationToken).ConfigureAwait(false);
+        var count = CountIn(block, cluster);
+        return count > 0 && count < _codec.Maximum && TrySetIn(block, cluster, count + 1);
+    }
+
+    private async ValueTask UnshareAsync(long cluster)
+    {
+        if (cluster >= 0)
+        {
+            await DecrementAsync(cluster, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
     // Past everything that is counted so far: first the blocks that count the new range, then the range.
     private async ValueTask<long> AllocateAtEndAsync(int count, CancellationToken cancellationToken)
     {

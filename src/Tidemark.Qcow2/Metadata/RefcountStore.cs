@@ -28,6 +28,9 @@ internal sealed partial class RefcountStore
     private int _dirtyFirst = int.MaxValue;
     private int _dirtyLast = -1;
     private long _freeHint;
+
+    // Where the last compressed bytes end; zero, or inside a cluster that has room behind them.
+    private long _packEnd;
     private long _freshFrom;
 
     private RefcountStore(
@@ -63,17 +66,11 @@ internal sealed partial class RefcountStore
     /// <summary>Where the refcount blocks lie.</summary>
     internal IEnumerable<long> BlockOffsets => _table.Where(entry => entry != 0).Select(entry => (long)entry);
 
-    /// <summary>The clusters that blocks count, up to an end, as stretches in order.</summary>
-    internal IEnumerable<(long First, long End)> CountedStretches(long clusters)
-    {
-        for (long index = 0; index < _table.Length && index << _blockBits < clusters; index++)
-        {
-            if (_table[index] != 0)
-            {
-                yield return (index << _blockBits, Math.Min((index + 1) << _blockBits, clusters));
-            }
-        }
-    }
+    /// <summary>The refcount table.</summary>
+    internal IReadOnlyList<ulong> TableEntries => _table;
+
+    /// <summary>A block counts 2 to this power clusters.</summary>
+    internal int BlockBits => _blockBits;
 
     private int BlockEntries => 1 << _blockBits;
 
@@ -108,6 +105,32 @@ internal sealed partial class RefcountStore
         return _codec.Get(block.Bytes, (int)(cluster & (BlockEntries - 1)));
     }
 
+    /// <summary>Whether the table names a block of that index, in the file.</summary>
+    internal bool IsBlockUsable(long blockIndex) => HasBlock(blockIndex)
+        && _table[blockIndex] < (ulong)_file.EndOfClusters
+        && (_table[blockIndex] & ((1UL << _clusterBits) - 1)) == 0;
+
+    /// <summary>A block that <see cref="IsBlockUsable"/>.</summary>
+    internal ValueTask<CachedTable> ReadBlockAsync(long blockIndex, CancellationToken cancellationToken) =>
+        GetBlockAsync((int)blockIndex, cancellationToken);
+
+    /// <summary>The count of a cluster of a block.</summary>
+    internal ulong CountIn(CachedTable block, long cluster) =>
+        _codec.Get(block.Bytes, (int)(cluster & (BlockEntries - 1)));
+
+    /// <summary>Sets the count of a cluster of a block; false when it is too large.</summary>
+    internal bool TrySetIn(CachedTable block, long cluster, ulong count)
+    {
+        if (count > _codec.Maximum)
+        {
+            return false;
+        }
+
+        _codec.Set(block.Bytes, (int)(cluster & (BlockEntries - 1)), count);
+        _blocks.MarkDirty(block);
+        return true;
+    }
+
     /// <summary>Counts one cluster down. A count of zero stays zero.</summary>
     /// <returns>Whether the cluster is free now.</returns>
     internal async ValueTask<bool> DecrementAsync(long cluster, CancellationToken cancellationToken)
@@ -131,6 +154,11 @@ internal sealed partial class RefcountStore
         if (count == 1)
         {
             _freeHint = Math.Min(_freeHint, cluster);
+            if (cluster == _packEnd >> _clusterBits)
+            {
+                // Nothing may be packed behind what is no longer there.
+                _packEnd = 0;
+            }
         }
 
         return count == 1;

@@ -66,6 +66,12 @@ internal sealed class TableCache(int tableLength, int capacity)
 
     internal void Add(CachedTable table)
     {
+        if (_byOffset.TryGetValue(table.Offset, out var before))
+        {
+            // Its cluster was freed, and is a table again.
+            Remove(before);
+        }
+
         _byOffset.Add(table.Offset, table);
         _ring.Add(table);
     }

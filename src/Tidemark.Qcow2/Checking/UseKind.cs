@@ -1,0 +1,10 @@
+namespace Tidemark.Qcow2.Checking;
+
+/// <summary>What a host cluster is used as.</summary>
+internal enum UseKind : byte
+{
+    None,
+    Data,
+    L2Table,
+    Other,
+}
