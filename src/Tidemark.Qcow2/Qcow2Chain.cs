@@ -48,9 +48,11 @@ public sealed class Qcow2Chain : IAsyncDisposable
     {
         if (name.StartsWith("file:", StringComparison.Ordinal))
         {
-            name = name["file:".Length..];
+            // With a protocol a name stands by itself: it is not relative to the image.
+            return name["file:".Length..];
         }
-        else if (name.IndexOf(':') is var colon && colon > 0 && name.AsSpan(0, colon).IndexOf('/') < 0)
+
+        if (name.IndexOf(':') is var colon && colon > 0 && name.AsSpan(0, colon).IndexOf('/') < 0)
         {
             throw Qcow2Exception.NotSupported(
                 $"the backing file '{name}' of '{imagePath}' is given by protocol '{name[..colon]}', which is "
@@ -103,15 +105,20 @@ public sealed class Qcow2Chain : IAsyncDisposable
         BlockNode? backing = null;
         if (header.BackingFile is { } below)
         {
-            if (!options.FollowBacking)
-            {
-                throw Qcow2Exception.NotSupported(
-                    $"'{path}' has the backing file '{below}', and following such names is off");
-            }
-
+            CheckFollows(options, path, "backing file", below);
             backing = await OpenImageAsync(
                 ResolveBackingFile(path, below), header.BackingFormat, options, owned, seen, cancellationToken)
                 .ConfigureAwait(false);
+        }
+
+        RawFileNode? data = null;
+        if (header.HasDataFile)
+        {
+            var dataName = header.DataFile
+                ?? throw Qcow2Exception.Corrupt($"'{path}' has an external data file and does not say which");
+            CheckFollows(options, path, "data file", dataName);
+            data = RawFileNode.Open($"{name}-data", ResolveBackingFile(path, dataName), readOnly);
+            owned.Add(data);
         }
 
         var image = await Qcow2Node.OpenAsync(
@@ -121,11 +128,21 @@ public sealed class Qcow2Chain : IAsyncDisposable
             {
                 ReadOnly = readOnly,
                 Backing = backing,
+                DataFile = data,
                 MetadataCacheLimit = options.MetadataCacheLimit,
             },
             cancellationToken).ConfigureAwait(false);
         owned.Add(image);
         return image;
+    }
+
+    private static void CheckFollows(Qcow2ChainOptions options, string path, string what, string name)
+    {
+        if (!options.FollowNames)
+        {
+            throw Qcow2Exception.NotSupported(
+                $"'{path}' has the {what} '{name}', and following such names is off");
+        }
     }
 
     private static string RealPath(string path)

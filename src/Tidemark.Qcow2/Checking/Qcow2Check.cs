@@ -188,23 +188,45 @@ public sealed partial class Qcow2Check
         Use((long)entry, ClusterSize, UseKind.Other, "refcount block");
     }
 
+    // What neither a block counts nor anything uses agrees: only the rest of the pass is gone through.
     private async ValueTask CompareAsync(CancellationToken cancellationToken)
     {
-        var blockClusters = 1L << _store!.BlockBits;
         var end = Math.Min(_uses.End, ClusterCount);
-        for (var from = _uses.Start; from < end;)
+        foreach (var (first, last) in Stretches(end))
         {
-            var to = Math.Min(end, ((from >> _store.BlockBits) + 1) * blockClusters);
-            if (_store.IsBlockUsable(from >> _store.BlockBits))
+            for (var from = first; from < last;)
             {
-                await CompareBlockAsync(from, to, cancellationToken).ConfigureAwait(false);
-            }
-            else
-            {
-                CompareMissingBlock(from, to);
-            }
+                var to = Math.Min(last, ((from >> _store!.BlockBits) + 1) << _store.BlockBits);
+                if (_store.IsBlockUsable(from >> _store.BlockBits))
+                {
+                    await CompareBlockAsync(from, to, cancellationToken).ConfigureAwait(false);
+                }
+                else
+                {
+                    CompareMissingBlock(from, to);
+                }
 
-            from = to;
+                from = to;
+            }
+        }
+    }
+
+    // Clusters near which something is used, and those that a block counts, in order and each once.
+    private IEnumerable<(long First, long End)> Stretches(long end)
+    {
+        const long PageLength = 1 << UseCounts.PageBits;
+        var used = _uses.PageStarts().Select(start => (First: start, End: start + PageLength));
+        var counted = _store!.TableEntries.Select((entry, index) => (entry, index: (long)index))
+            .Where(block => block.entry != 0)
+            .Select(block => (First: block.index << _store.BlockBits, End: (block.index + 1) << _store.BlockBits));
+        var done = _uses.Start;
+        foreach (var (first, last) in used.Concat(counted).OrderBy(stretch => stretch.First))
+        {
+            if (Math.Min(last, end) > Math.Max(first, done))
+            {
+                yield return (Math.Max(first, done), Math.Min(last, end));
+                done = Math.Min(last, end);
+            }
         }
     }
 

@@ -8,6 +8,9 @@ internal static class SnapshotTable
 {
     private const int FixedLength = 40;
 
+    // Large machine state, disk size, instruction count; what follows is not known.
+    private const int KnownExtraLength = 24;
+
     // The table is read in pieces of this, so that many small entries are few requests.
     private const int PieceLength = 16 * 1024;
 
@@ -42,6 +45,9 @@ internal static class SnapshotTable
             var snapshot = Parse(entry.Span, header, index, offset, out var namesOffset, out var idLength, out var end);
             if (withNames)
             {
+                var extra = new byte[(int)Math.Min(namesOffset - offset - FixedLength, KnownExtraLength)];
+                await read(offset + FixedLength, extra, cancellationToken).ConfigureAwait(false);
+                snapshot = WithDetails(snapshot, entry.Span, extra);
                 var names = new byte[(int)(end - namesOffset)];
                 await read(namesOffset, names, cancellationToken).ConfigureAwait(false);
                 snapshot = snapshot with
@@ -56,6 +62,24 @@ internal static class SnapshotTable
         }
 
         return (snapshots, offset - header.SnapshotsOffset);
+    }
+
+    private static InternalSnapshot WithDetails(
+        InternalSnapshot snapshot, ReadOnlySpan<byte> entry, ReadOnlySpan<byte> extra)
+    {
+        const int NanosecondsPerTick = 100;
+        var seconds = BinaryPrimitives.ReadUInt32BigEndian(entry[16..]);
+        var nanoseconds = BinaryPrimitives.ReadUInt32BigEndian(entry[20..]);
+        var stateLength = extra.Length >= 8 ? BinaryPrimitives.ReadInt64BigEndian(extra) : 0;
+        var count = extra.Length >= KnownExtraLength ? BinaryPrimitives.ReadUInt64BigEndian(extra[16..]) : ulong.MaxValue;
+        return snapshot with
+        {
+            Date = DateTimeOffset.FromUnixTimeSeconds(seconds).AddTicks(nanoseconds / NanosecondsPerTick),
+            VmClock = BinaryPrimitives.ReadUInt64BigEndian(entry[24..]),
+            VmStateLength = stateLength != 0 ? stateLength : BinaryPrimitives.ReadUInt32BigEndian(entry[32..]),
+            DiskLength = extra.Length >= 16 ? BinaryPrimitives.ReadInt64BigEndian(extra[8..]) : null,
+            InstructionCount = count == ulong.MaxValue ? null : count,
+        };
     }
 
     private static InternalSnapshot Parse(
