@@ -12,8 +12,8 @@ public sealed record Qcow2ChainOptions
     /// <summary>The top's node name; the nodes below are named after it.</summary>
     public string NodeName { get; init; } = "disk";
 
-    /// <summary>Whether the names of backing files and data files are followed. Off, an image that names one is refused:
-    /// a name in a hostile image can be that of any file of the host.</summary>
+    /// <summary>Whether the names of backing files and data files are followed. Off, an image that names one is
+    /// refused: a name in a hostile image can be that of any file of the host.</summary>
     public bool FollowNames { get; init; }
 
     /// <summary>The most memory for the L2 tables of each image.</summary>

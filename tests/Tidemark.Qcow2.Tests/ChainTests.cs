@@ -21,7 +21,8 @@ public sealed class ChainTests : IDisposable
         await CreateAsync("base.qcow2", 100_000, null, null);
         await WriteAsync("base.qcow2", 0, 100_000, 7);
         await CreateAsync("top.qcow2", 300_000, "base.qcow2", "qcow2");
-        await using var chain = await Qcow2Chain.OpenAsync(_directory.File("top.qcow2"), new Qcow2ChainOptions { FollowNames = true },
+        await using var chain = await Qcow2Chain.OpenAsync(
+            _directory.File("top.qcow2"), new Qcow2ChainOptions { FollowNames = true },
             Token);
         await chain.Top.WriteAsync(99_990, Enumerable.Repeat((byte)9, 20).ToArray(), cancellationToken: Token);
         var all = new byte[300_000];
@@ -49,7 +50,8 @@ public sealed class ChainTests : IDisposable
         await CreateAsync("base.qcow2", 300_000, null, null);
         await WriteAsync("base.qcow2", 0, 300_000, 7);
         await CreateAsync("top.qcow2", 200_000, "base.qcow2", "qcow2");
-        await using (var chain = await Qcow2Chain.OpenAsync(_directory.File("top.qcow2"), new Qcow2ChainOptions { FollowNames = true },
+        await using (var chain = await Qcow2Chain.OpenAsync(
+            _directory.File("top.qcow2"), new Qcow2ChainOptions { FollowNames = true },
             Token))
         {
             await chain.Top.WriteZeroesAsync(0, 70_000, WriteFlags.MayUnmap, Token);
@@ -77,7 +79,8 @@ public sealed class ChainTests : IDisposable
             await CreateAsync($"{depth}.qcow2", 100_000, $"{depth - 1}.qcow2", "qcow2");
         }
 
-        await using (var chain = await Qcow2Chain.OpenAsync(_directory.File("200.qcow2"), new Qcow2ChainOptions { FollowNames = true },
+        await using (var chain = await Qcow2Chain.OpenAsync(
+            _directory.File("200.qcow2"), new Qcow2ChainOptions { FollowNames = true },
             Token))
         {
             var byteRead = new byte[1];
@@ -133,7 +136,8 @@ public sealed class ChainTests : IDisposable
 
     private async Task WriteAsync(string name, long offset, int length, byte value)
     {
-        await using var chain = await Qcow2Chain.OpenAsync(_directory.File(name), new Qcow2ChainOptions { FollowNames = true }, Token);
+        await using var chain = await Qcow2Chain.OpenAsync(
+            _directory.File(name), new Qcow2ChainOptions { FollowNames = true }, Token);
         await chain.Top.WriteAsync(offset, Enumerable.Repeat(value, length).ToArray(), cancellationToken: Token);
     }
 }

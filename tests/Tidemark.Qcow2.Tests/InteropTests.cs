@@ -155,7 +155,8 @@ public sealed class InteropTests : IDisposable
         var expected = await ReadRaw(path);
         await TestSeed.RunAsync(async random =>
         {
-            await using (var chain = await Qcow2Chain.OpenAsync(path, new Qcow2ChainOptions { FollowNames = true }, Token))
+            await using (var chain = await Qcow2Chain.OpenAsync(
+                path, new Qcow2ChainOptions { FollowNames = true }, Token))
             {
                 await ChangeAtRandom(chain.Top, expected, random, 40);
 

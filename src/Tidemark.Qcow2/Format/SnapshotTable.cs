@@ -71,7 +71,9 @@ internal static class SnapshotTable
         var seconds = BinaryPrimitives.ReadUInt32BigEndian(entry[16..]);
         var nanoseconds = BinaryPrimitives.ReadUInt32BigEndian(entry[20..]);
         var stateLength = extra.Length >= 8 ? BinaryPrimitives.ReadInt64BigEndian(extra) : 0;
-        var count = extra.Length >= KnownExtraLength ? BinaryPrimitives.ReadUInt64BigEndian(extra[16..]) : ulong.MaxValue;
+        var count = extra.Length >= KnownExtraLength
+            ? BinaryPrimitives.ReadUInt64BigEndian(extra[16..])
+            : ulong.MaxValue;
         return snapshot with
         {
             Date = DateTimeOffset.FromUnixTimeSeconds(seconds).AddTicks(nanoseconds / NanosecondsPerTick),
