@@ -68,15 +68,16 @@ public sealed class ExtendedHeadersTests
     {
         var (fixture, peer) = await StartAsync();
         await using var _ = fixture;
-        peer.Send(Request(NbdCommand.Write, 4096, 512, CommandFlags.PayloadLength), new byte[512]);
-        peer.Send(Request(NbdCommand.Read, 8192, 512));
-        peer.Send(Request(NbdCommand.Flush, 0, 0));
-        peer.Send(Request(NbdCommand.WriteZeroes, 512, Size - 512));
-        foreach (var (offset, type) in new[]
+        foreach (var (offset, type, request) in new[]
         {
-            (4096UL, ReplyType.None), (8192UL, ReplyType.OffsetData), (0UL, ReplyType.None), (512UL, ReplyType.None),
+            (4096UL, ReplyType.None, Request(NbdCommand.Write, 4096, 512, CommandFlags.PayloadLength)),
+            (8192UL, ReplyType.OffsetData, Request(NbdCommand.Read, 8192, 512)),
+            (0UL, ReplyType.None, Request(NbdCommand.Flush, 0, 0)),
+            (512UL, ReplyType.None, Request(NbdCommand.WriteZeroes, 512, Size - 512)),
         })
         {
+            // One at a time: a server may answer in any order.
+            peer.Send(request, new byte[offset == 4096 ? 512 : 0]);
             var (header, _) = Chunk(peer);
             Assert.Equal((9UL, offset, type, true), (header.Cookie, header.Offset, header.Type, header.IsDone));
         }
