@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Tidemark.Cli.Commands;
+using Tidemark.Cli.Images;
 using Tidemark.Cli.Nbd;
 using Tidemark.Cli.Terminal;
 
@@ -75,7 +76,7 @@ internal static class Application
         var command = parsed.CommandResult.Command;
         var path = string.Join(' ', Verbs(command).Reverse().Prepend(CommandTree.ProgramName));
         console.WriteMessage($"Try '{path} --help'.");
-        return ExitCode.Usage;
+        return ImageCommand.UsageCode(CommandResultPath.Of(parsed)) ?? ExitCode.Usage;
     }
 
     private static IEnumerable<string> Verbs(Command command)

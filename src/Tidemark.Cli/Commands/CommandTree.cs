@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using Tidemark.Cli.Domains;
+using Tidemark.Cli.Images;
 using Tidemark.Cli.Nbd;
 using Tidemark.Cli.Terminal;
 
@@ -28,6 +29,7 @@ internal static class CommandTree
         root.Add(RestoreCommand.Create(console));
         root.Add(NbdCommand.Create(console));
         root.Add(DomainCommand.Create(console));
+        root.Add(ImageCommand.Create(console));
         root.Add(StorageDaemonCommand.Create());
         return root;
     }

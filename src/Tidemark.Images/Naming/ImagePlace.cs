@@ -9,7 +9,13 @@ namespace Tidemark.Images.Naming;
 internal sealed record ImagePlace(string? Path, NbdEndPoint? EndPoint, string ExportName)
 {
     /// <summary>What QEMU calls the place.</summary>
-    internal string DisplayName => Path ?? new NbdUri(EndPoint!, ExportName).ToString();
+    internal string DisplayName => true switch
+    {
+        _ when Path is not null => Path,
+        _ when EndPoint!.SocketPath is { } socket =>
+            ExportName.Length == 0 ? $"nbd+unix://?socket={socket}" : $"nbd+unix:///{ExportName}?socket={socket}",
+        _ => ExportName.Length == 0 ? $"nbd://{EndPoint}" : $"nbd://{EndPoint}/{ExportName}",
+    };
 
     /// <summary>The same for two names of one file.</summary>
     internal string Identity

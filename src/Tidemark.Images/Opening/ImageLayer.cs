@@ -26,6 +26,15 @@ public sealed record ImageLayer
     /// <summary>The node that holds the image's own bytes.</summary>
     public required BlockNode File { get; init; }
 
+    /// <summary>The node of the external data file; null without one.</summary>
+    public BlockNode? DataFile { get; init; }
+
+    /// <summary>What the data file is called; null without one.</summary>
+    public string? DataFileName { get; init; }
+
+    /// <summary>Where a raw disk begins in its file.</summary>
+    public long RawOffset { get; init; }
+
     /// <summary>The header as it was at opening; null for raw.</summary>
     public Qcow2Header? Header { get; init; }
 

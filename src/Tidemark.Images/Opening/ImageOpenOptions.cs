@@ -1,4 +1,5 @@
 using Tidemark.Images.Formats;
+using Tidemark.Qcow2;
 
 namespace Tidemark.Images.Opening;
 
@@ -11,6 +12,14 @@ public sealed record ImageOpenOptions
     /// <summary>Whether the top is opened for writing. What lies below never is.</summary>
     public bool Writable { get; init; }
 
+    /// <summary>Which image of the chain is opened for writing besides the top, counted from it; 0 for none. For a
+    /// commit.</summary>
+    public int WritableDepth { get; init; }
+
+    /// <summary>What happens to stored bitmaps that contradict the format when the top is opened for
+    /// writing.</summary>
+    public BrokenBitmapPolicy BrokenBitmaps { get; init; }
+
     /// <summary>Whether images that others write are opened all the same, for reading: qemu-img's <c>-U</c>.</summary>
     public bool ForceShare { get; init; }
 
@@ -21,6 +30,9 @@ public sealed record ImageOpenOptions
     /// <summary>Whether the top is opened alone: what it has not allocated reads as zeroes. For its metadata
     /// only.</summary>
     public bool WithoutBacking { get; init; }
+
+    /// <summary>Whether only files and headers are wanted: no image becomes a disk, no data file is opened.</summary>
+    public bool HeadersOnly { get; init; }
 
     /// <summary>Bypasses QEMU's image locks.</summary>
     public bool WithoutLocks { get; init; }

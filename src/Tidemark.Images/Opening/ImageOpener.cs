@@ -63,6 +63,7 @@ public sealed class ImageOpener
             }
 
             var level = await OpenLevelAsync(source, cancellationToken).ConfigureAwait(false);
+            await OpenDataFileAsync(level, source, cancellationToken).ConfigureAwait(false);
             source = Below(level, source);
             _levels.Add(level);
         }
@@ -96,7 +97,7 @@ public sealed class ImageOpener
         }
 
         var name = depth == 0 ? _options.NodeName : $"{_options.NodeName}-backing{depth}";
-        var file = await OpenFileAsync($"{name}-file", place, depth == 0, withoutLocks, cancellationToken)
+        var file = await OpenFileAsync($"{name}-file", place, IsWritable(depth), withoutLocks, cancellationToken)
             .ConfigureAwait(false);
         _owned.Add(file);
         var probed = format is null;
@@ -120,6 +121,46 @@ public sealed class ImageOpener
             Size = size,
         };
     }
+
+    // The guest data of an image may lie in a file of its own.
+    private async ValueTask OpenDataFileAsync(Level level, ImageSource source, CancellationToken cancellationToken)
+    {
+        if (level.Header is not { HasDataFile: true } header || _options.HeadersOnly)
+        {
+            return;
+        }
+
+        var given = source.ReadChild("data-file");
+        if (given is null && header.DataFile is null)
+        {
+            throw ImageException.NotSupported(
+                $"'{level.FileName}' has an external data file and does not say its name; describe it with a json: "
+                + "name");
+        }
+
+        if (given is null && !_options.FollowNames)
+        {
+            throw ImageException.NotSupported(
+                $"'{level.FileName}' has the data file '{header.DataFile}', and following such names is off");
+        }
+
+        given ??= ImageSource.Of(ImageName.Resolve(level.FileName, level.Path, header.DataFile!), "raw");
+        var (format, place, withoutLocks) = given.Read();
+        if (format is not (null or "raw") || !_seen.Add(place.Identity))
+        {
+            throw ImageException.Invalid(
+                $"the data file '{place.DisplayName}' of '{level.FileName}' must be a raw file of its own");
+        }
+
+        level.DataFile = await OpenFileAsync(
+            $"{level.NodeName}-data", place, IsWritable(_levels.Count), withoutLocks, cancellationToken)
+            .ConfigureAwait(false);
+        level.DataFileName = place.DisplayName;
+        _owned.Add(level.DataFile);
+    }
+
+    private bool IsWritable(int depth) =>
+        _options.Writable && (depth == 0 || depth == _options.WritableDepth);
 
     // What lies below an image; the level learns what its header's name comes to.
     private ImageSource? Below(Level level, ImageSource source)
@@ -152,9 +193,8 @@ public sealed class ImageOpener
     }
 
     private async ValueTask<BlockNode> OpenFileAsync(
-        string name, ImagePlace place, bool isTop, bool withoutLocks, CancellationToken cancellationToken)
+        string name, ImagePlace place, bool writable, bool withoutLocks, CancellationToken cancellationToken)
     {
-        var writable = isTop && _options.Writable;
         if (place.Path is { } path)
         {
             return RawFileNode.Open(name, path, new RawFileOptions
@@ -185,11 +225,16 @@ public sealed class ImageOpener
         for (var index = _levels.Count - 1; index >= 0; index--)
         {
             var level = _levels[index];
-            var writable = index == 0 && _options.Writable;
-            BlockNode node = level.Header is null
-                ? OpenRaw(level, writable)
-                : await OpenQcow2Async(level, below, writable, cancellationToken).ConfigureAwait(false);
-            _owned.Add(node);
+            var writable = IsWritable(index);
+            var node = level.File;
+            if (!_options.HeadersOnly)
+            {
+                node = level.Header is null
+                    ? OpenRaw(level, writable)
+                    : await OpenQcow2Async(level, below, writable, cancellationToken).ConfigureAwait(false);
+                _owned.Add(node);
+            }
+
             layers.Insert(0, new ImageLayer
             {
                 FileName = level.FileName,
@@ -199,6 +244,9 @@ public sealed class ImageOpener
                 Node = node,
                 File = level.File,
                 Header = level.Header,
+                DataFile = level.DataFile,
+                DataFileName = level.DataFileName,
+                RawOffset = level.Offset,
                 FullBackingName = level.FullBackingName,
             });
             below = node;
@@ -210,6 +258,11 @@ public sealed class ImageOpener
     private static BlockNode OpenRaw(Level level, bool writable)
     {
         var isPart = level.Offset != 0 || level.Size is not null;
+        if (!writable && !isPart && level.File.Length % PaddedNode.SectorSize != 0)
+        {
+            return new PaddedNode(level.NodeName, level.File);
+        }
+
         return level.WasProbed && writable && !isPart
             ? new ProbedRawNode(level.NodeName, level.File)
             : new RawNode(level.NodeName, level.File, level.Offset, level.Size, readOnly: !writable);
@@ -225,6 +278,8 @@ public sealed class ImageOpener
                 ReadOnly = !writable,
                 Backing = backing,
                 WithoutBacking = backing is null,
+                DataFile = level.DataFile,
+                BrokenBitmaps = _options.BrokenBitmaps,
                 MetadataCacheLimit = _options.MetadataCacheLimit / _levels.Count,
             },
             cancellationToken).ConfigureAwait(false);
@@ -243,5 +298,9 @@ public sealed class ImageOpener
         internal long? Size { get; init; }
 
         internal string? FullBackingName { get; set; }
+
+        internal BlockNode? DataFile { get; set; }
+
+        internal string? DataFileName { get; set; }
     }
 }

@@ -1,0 +1,163 @@
+using Tidemark.Blocks.Extents;
+using Tidemark.Images.HostFiles;
+using Tidemark.Images.Opening;
+using Tidemark.Qcow2;
+using Tidemark.Qcow2.Format;
+
+namespace Tidemark.Images.Mapping;
+
+/// <summary>
+/// What each image of a chain holds of a disk. A run that an image has not allocated is asked of the image below, for
+/// as long as that reaches; the bottom answers for what nobody has.
+/// </summary>
+/// <remarks>Memory: one batch of runs for each image that is being asked.</remarks>
+public sealed class ImageMap
+{
+    private const int BatchSize = 4096;
+
+    private readonly OpenImage _image;
+    private readonly bool[] _looksBelowData;
+
+    /// <summary>Creates the map of an open image.</summary>
+    public ImageMap(OpenImage image)
+    {
+        _image = image;
+        _looksBelowData = [.. image.Layers.Select(IsPreallocated)];
+    }
+
+    /// <summary>Appends the entries of a range, in order; neighbours that say the same become one.</summary>
+    public ValueTask AppendAsync(
+        long offset, long length, List<MapEntry> entries, CancellationToken cancellationToken = default) =>
+        AppendLayerAsync(0, offset, length, entries, cancellationToken);
+
+    private ValueTask AppendLayerAsync(
+        int depth, long offset, long length, List<MapEntry> entries, CancellationToken cancellationToken) =>
+        _image.Layers[depth].Qcow2 is { } node
+            ? AppendQcow2Async(node, depth, offset, length, entries, cancellationToken)
+            : AppendRawAsync(depth, offset, length, entries, cancellationToken);
+
+    private async ValueTask AppendQcow2Async(
+        Qcow2Node node, int depth, long offset, long length, List<MapEntry> entries,
+        CancellationToken cancellationToken)
+    {
+        List<MappedExtent> batch = [];
+        while (length > 0)
+        {
+            batch.Clear();
+            var count = await node.MapAsync(offset, length, batch, BatchSize, cancellationToken)
+                .ConfigureAwait(false);
+            foreach (var extent in batch)
+            {
+                if (extent.Kind == ClusterKind.Unallocated)
+                {
+                    await AppendBelowAsync(depth, extent.Offset, extent.Length, entries, cancellationToken)
+                        .ConfigureAwait(false);
+                }
+                else if (extent.Kind == ClusterKind.Data && _looksBelowData[depth])
+                {
+                    await AppendPreallocatedAsync(depth, extent, entries, cancellationToken).ConfigureAwait(false);
+                }
+                else
+                {
+                    Append(entries, new MapEntry(
+                        extent.Offset, extent.Length, depth, FlagsOf(extent.Kind), extent.HostOffset));
+                }
+            }
+
+            offset += count;
+            length -= count;
+        }
+    }
+
+    private async ValueTask AppendBelowAsync(
+        int depth, long offset, long length, List<MapEntry> entries, CancellationToken cancellationToken)
+    {
+        var below = depth + 1;
+        var inside = below < _image.Layers.Count
+            ? Math.Clamp(_image.Layers[below].Node.Length - offset, 0, length)
+            : 0;
+        if (inside > 0)
+        {
+            await AppendLayerAsync(below, offset, inside, entries, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (inside < length)
+        {
+            Append(entries, new MapEntry(offset + inside, length - inside, depth, MapFlags.Zero, 0));
+        }
+    }
+
+    // Clusters that were set aside in advance: where the file has a hole they are zero, though they are data.
+    private async ValueTask AppendPreallocatedAsync(
+        int depth, MappedExtent extent, List<MapEntry> entries, CancellationToken cancellationToken)
+    {
+        var file = _image.Layers[depth].File;
+        var inside = Math.Clamp(file.Length - extent.HostOffset, 0, extent.Length);
+        ExtentList below = new();
+        await file.GetBlockStatusAsync(extent.HostOffset, inside, below, cancellationToken).ConfigureAwait(false);
+        if (inside < extent.Length)
+        {
+            below.Append(extent.HostOffset + inside, extent.Length - inside, ExtentFlags.Hole | ExtentFlags.Zero);
+        }
+
+        foreach (var part in below)
+        {
+            var flags = FlagsOf(ClusterKind.Data) | (part.IsZero ? MapFlags.Zero : MapFlags.None);
+            var start = extent.Offset + (part.Offset - extent.HostOffset);
+            Append(entries, new MapEntry(start, part.Length, depth, flags, part.Offset));
+        }
+    }
+
+    private async ValueTask AppendRawAsync(
+        int depth, long offset, long length, List<MapEntry> entries, CancellationToken cancellationToken)
+    {
+        ExtentList extents = new();
+        var layer = _image.Layers[depth];
+        await layer.Node.GetBlockStatusAsync(offset, length, extents, cancellationToken).ConfigureAwait(false);
+        foreach (var extent in extents)
+        {
+            var flags = (extent.IsHole ? MapFlags.None : MapFlags.Data)
+                | (extent.IsZero ? MapFlags.Zero : MapFlags.None);
+            if (flags != MapFlags.None)
+            {
+                flags |= MapFlags.Present | MapFlags.Offset;
+            }
+
+            Append(entries, new MapEntry(extent.Offset, extent.Length, depth, flags, layer.RawOffset + extent.Offset));
+        }
+    }
+
+    private static MapFlags FlagsOf(ClusterKind kind) => kind switch
+    {
+        ClusterKind.ZeroPlain => MapFlags.Present | MapFlags.Zero,
+        ClusterKind.ZeroAllocated => MapFlags.Present | MapFlags.Zero | MapFlags.Offset,
+        ClusterKind.Compressed => MapFlags.Present | MapFlags.Data | MapFlags.Compressed,
+        _ => MapFlags.Present | MapFlags.Data | MapFlags.Offset,
+    };
+
+    private static void Append(List<MapEntry> entries, MapEntry entry)
+    {
+        if (entries.Count > 0 && entries[^1].IsContinuedBy(entry))
+        {
+            entries[^1] = entries[^1] with { Length = entries[^1].Length + entry.Length };
+        }
+        else
+        {
+            entries.Add(entry);
+        }
+    }
+
+    // As QEMU guesses it: a file that takes clearly less storage than its clusters would has holes in them.
+    private static bool IsPreallocated(ImageLayer layer)
+    {
+        if (layer.Header is not { HasDataFile: false } header || layer.Path is null
+            || HostFile.AllocatedLength(layer.Path) is not { } allocated)
+        {
+            return false;
+        }
+
+        var clusters = layer.File.Length / header.ClusterSize;
+        var stored = allocated / header.ClusterSize;
+        return clusters >= Math.Max(stored * 10 / 9, stored + 2);
+    }
+}
