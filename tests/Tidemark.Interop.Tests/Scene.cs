@@ -18,13 +18,14 @@ internal sealed class Scene : IAsyncDisposable
 
     private readonly TemporaryDirectory _folder = new();
 
-    private Scene(HypervisorKind kind, int diskCount)
+    private Scene(HypervisorKind kind, int diskCount, QemuVersion? version)
     {
         Tidemark = new TidemarkProgram(_folder.Path);
         Hypervisor = kind switch
         {
-            HypervisorKind.QemuSystem => new SystemEmulator(_folder.Path, diskCount),
-            HypervisorKind.QemuStorageDaemon => new StorageDaemon(_folder.Path, diskCount, embedded: false, Tidemark),
+            HypervisorKind.QemuSystem => new SystemEmulator(_folder.Path, diskCount, version),
+            HypervisorKind.QemuStorageDaemon =>
+                new StorageDaemon(_folder.Path, diskCount, embedded: false, Tidemark, version),
             _ => new StorageDaemon(_folder.Path, diskCount, embedded: true, Tidemark),
         };
         Kind = kind;
@@ -60,9 +61,10 @@ internal sealed class Scene : IAsyncDisposable
     }
 
     /// <summary>Makes the disks, starts the hypervisor and initialises the repository.</summary>
-    public static async Task<Scene> CreateAsync(HypervisorKind kind, int diskCount = 2, bool repository = true)
+    public static async Task<Scene> CreateAsync(
+        HypervisorKind kind, int diskCount = 2, bool repository = true, QemuVersion? version = null)
     {
-        var scene = new Scene(kind, diskCount);
+        var scene = new Scene(kind, diskCount, version);
         try
         {
             for (var disk = 0; disk < diskCount; disk++)

@@ -2,12 +2,17 @@ using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
+using Tidemark.Testing;
+
 namespace Tidemark.Interop.Tests.Hypervisors;
 
 /// <summary>
 /// A hypervisor in a process of its own, with the disks <c>vda</c>, <c>vdb</c>, …, and the tests' own view of it.
 /// </summary>
-internal abstract class Hypervisor(string folder, int diskCount) : IAsyncDisposable
+/// <param name="folder">Its sockets and images lie here.</param>
+/// <param name="diskCount">How many disks it has.</param>
+/// <param name="version">The QEMU to take; null: the one that is installed, or none of QEMU's.</param>
+internal abstract class Hypervisor(string folder, int diskCount, QemuVersion? version) : IAsyncDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
 
@@ -30,11 +35,17 @@ internal abstract class Hypervisor(string folder, int diskCount) : IAsyncDisposa
 
     protected string OwnMonitorPath => Path.Combine(folder, "own.sock");
 
+    protected QemuVersion? Version => version;
+
     protected TestMonitor Monitor => _monitor ?? throw new InvalidOperationException("not started");
 
     public static string DiskName(int disk) => $"vd{(char)('a' + disk)}";
 
     public string DiskPath(int disk) => Path.Combine(folder, $"{DiskName(disk)}.qcow2");
+
+    /// <summary>A command of the test's own.</summary>
+    public Task<JsonElement> ExecuteAsync(string name, JsonObject? arguments, CancellationToken token) =>
+        Monitor.ExecuteAsync(name, arguments, token);
 
     /// <summary>Starts it and waits until it answers.</summary>
     public async Task StartAsync(CancellationToken token)
@@ -49,6 +60,7 @@ internal abstract class Hypervisor(string folder, int diskCount) : IAsyncDisposa
     /// <summary>Ends it as an administrator would; it closes its images.</summary>
     public async Task StopAsync(CancellationToken token)
     {
+        await CloseDisksAsync(token);
         try
         {
             await Monitor.ExecuteAsync("quit", null, token);
@@ -130,6 +142,11 @@ internal abstract class Hypervisor(string folder, int diskCount) : IAsyncDisposa
     protected abstract Process StartProcess();
 
     protected virtual Task StartedAsync(CancellationToken token) => Task.CompletedTask;
+
+    /// <summary>What closes the disks before it is told to quit; nothing, where quitting does.</summary>
+    protected virtual Task CloseDisksAsync(CancellationToken token) => Task.CompletedTask;
+
+    protected string Program(string name) => version?.Program(name) ?? name;
 
     protected virtual void Ended()
     {

@@ -1,14 +1,17 @@
 using System.Diagnostics;
+using System.Text.Json.Nodes;
 using Tidemark.Interop.Tests.Guests;
 using Tidemark.Interop.Tests.Programs;
+using Tidemark.Testing;
 
 namespace Tidemark.Interop.Tests.Hypervisors;
 
 /// <summary>
 /// A storage daemon, QEMU's or ours, by the same options; its guest writes through an NBD export of each disk.
 /// </summary>
-internal sealed class StorageDaemon(string folder, int diskCount, bool embedded, TidemarkProgram tidemark)
-    : Hypervisor(folder, diskCount)
+internal sealed class StorageDaemon(
+    string folder, int diskCount, bool embedded, TidemarkProgram tidemark, QemuVersion? version = null)
+    : Hypervisor(folder, diskCount, version)
 {
     private readonly List<GuestDisk> _guest = [];
 
@@ -53,7 +56,27 @@ internal sealed class StorageDaemon(string folder, int diskCount, bool embedded,
 
         return embedded
             ? tidemark.Start(["storage-daemon", .. arguments])
-            : BackgroundProgram.Start("qemu-storage-daemon", arguments);
+            : BackgroundProgram.Start(Program("qemu-storage-daemon"), arguments);
+    }
+
+    // QEMU's storage daemon up to 5.2 does not close its nodes at "quit", and so loses their persistent bitmaps.
+    protected override async Task CloseDisksAsync(CancellationToken token)
+    {
+        if (embedded || Version is null || Version.Version >= new Version(6, 0))
+        {
+            return;
+        }
+
+        foreach (var name in DiskNames)
+        {
+            await Monitor.ExecuteAsync(
+                "block-export-del", new JsonObject { ["id"] = $"guest-{name}", ["mode"] = "hard" }, token);
+        }
+
+        foreach (var name in DiskNames)
+        {
+            await DeleteNodeAsync(name, token);
+        }
     }
 
     protected override async Task StartedAsync(CancellationToken token)
@@ -61,6 +84,23 @@ internal sealed class StorageDaemon(string folder, int diskCount, bool embedded,
         foreach (var name in DiskNames)
         {
             _guest.Add(await GuestDisk.ConnectAsync(NbdPath, name, token));
+        }
+    }
+
+    // The export that was deleted holds the node for a moment longer.
+    private async Task DeleteNodeAsync(string name, CancellationToken token)
+    {
+        for (var attempt = 0; ; attempt++)
+        {
+            try
+            {
+                await Monitor.ExecuteAsync("blockdev-del", new JsonObject { ["node-name"] = name }, token);
+                return;
+            }
+            catch (InvalidOperationException) when (attempt < 100)
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(20), token);
+            }
         }
     }
 

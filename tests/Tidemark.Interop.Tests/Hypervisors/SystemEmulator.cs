@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Tidemark.Interop.Tests.Guests;
 using Tidemark.Interop.Tests.Programs;
+using Tidemark.Testing;
 
 namespace Tidemark.Interop.Tests.Hypervisors;
 
@@ -9,7 +10,8 @@ namespace Tidemark.Interop.Tests.Hypervisors;
 /// A real machine emulator with virtio disks and no operating system: its guest's writes are made by the monitor, on
 /// the guest's device, where those of a running guest come in.
 /// </summary>
-internal sealed class SystemEmulator(string folder, int diskCount) : Hypervisor(folder, diskCount)
+internal sealed class SystemEmulator(string folder, int diskCount, QemuVersion? version = null)
+    : Hypervisor(folder, diskCount, version)
 {
     public override async Task WriteAsync(int disk, long offset, byte[] data, CancellationToken token)
     {
@@ -47,7 +49,7 @@ internal sealed class SystemEmulator(string folder, int diskCount) : Hypervisor(
         [
             "-qmp", $"unix:{MonitorPath},server=on,wait=off", "-qmp", $"unix:{OwnMonitorPath},server=on,wait=off",
         ]);
-        return BackgroundProgram.Start("qemu-system-x86_64", arguments);
+        return BackgroundProgram.Start(Program("qemu-system-x86_64"), arguments);
     }
 
     // A failure of such a command is said on the emulator's own output only; the checks of the test find it.
