@@ -29,6 +29,9 @@ internal sealed class MonitorProxy : IAsyncDisposable
     /// <summary>The command after whose reply <see cref="Interrupt"/> is called, once.</summary>
     public string After { get; set; } = "transaction";
 
+    /// <summary>What the test does just before that command is passed on.</summary>
+    public Action? Before { get; set; }
+
     /// <summary>What the test does then; the reply is passed on when it has ended and returned true.</summary>
     public Func<Task<bool>>? Interrupt { get; set; }
 
@@ -75,9 +78,15 @@ internal sealed class MonitorProxy : IAsyncDisposable
             var armed = false;
             var there = PumpAsync(near, far, line =>
             {
+                var names = line.Contains($"\"{After}\"");
+                if (names)
+                {
+                    Before?.Invoke();
+                }
+
                 lock (waiting)
                 {
-                    armed |= line.Contains($"\"{After}\"");
+                    armed |= names;
                 }
 
                 return Task.FromResult(true);

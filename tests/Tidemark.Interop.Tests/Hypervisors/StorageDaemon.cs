@@ -10,14 +10,15 @@ namespace Tidemark.Interop.Tests.Hypervisors;
 /// A storage daemon, QEMU's or ours, by the same options; its guest writes through an NBD export of each disk.
 /// </summary>
 internal sealed class StorageDaemon(
-    string folder, int diskCount, bool embedded, TidemarkProgram tidemark, QemuVersion? version = null)
+    string folder, int diskCount, bool embedded, TidemarkProgram tidemark, QemuVersion? version = null,
+    bool guestConnects = true)
     : Hypervisor(folder, diskCount, version)
 {
     private readonly List<GuestDisk> _guest = [];
 
     public override string[] NbdOptions => ["--nbd", $"nbd+unix:///?socket={NbdPath}"];
 
-    private string NbdPath => Path.Combine(Folder, "nbd.sock");
+    public string NbdPath => Path.Combine(Folder, "nbd.sock");
 
     public override Task WriteAsync(int disk, long offset, byte[] data, CancellationToken token) =>
         _guest[disk].WriteAsync(offset, data, token);
@@ -81,7 +82,7 @@ internal sealed class StorageDaemon(
 
     protected override async Task StartedAsync(CancellationToken token)
     {
-        foreach (var name in DiskNames)
+        foreach (var name in guestConnects ? DiskNames : [])
         {
             _guest.Add(await GuestDisk.ConnectAsync(NbdPath, name, token));
         }

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace Tidemark.Interop.Tests.Hypervisors;
 
-/// <summary>The hypervisors of the tests that go through the versions: each QEMU, both its programs, and ours.</summary>
+/// <summary>The hypervisors of the tests that go through the versions: each QEMU, both its programs; ours.</summary>
 public static class Versions
 {
     /// <summary>What stands for the embedded engine, which has no QEMU version.</summary>
