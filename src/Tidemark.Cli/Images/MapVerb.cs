@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text;
 using Tidemark.Cli.Terminal;
 using Tidemark.Images.Mapping;
 using Tidemark.Images.Opening;
@@ -10,10 +9,6 @@ namespace Tidemark.Cli.Images;
 /// <summary><c>image map</c>.</summary>
 internal sealed class MapVerb : ImageVerb
 {
-    // Runs of one window are kept in memory; text is written when so much of it is ready.
-    private const long Window = 4L << 30;
-    private const int TextLength = 64 * 1024;
-
     private readonly Argument<string> _file;
     private readonly Option<string?> _format;
     private readonly Option<string?> _start;
@@ -39,58 +34,44 @@ internal sealed class MapVerb : ImageVerb
         var start = parsed.GetValue(_start) is { } from ? ParseSize(from, "start offset") : 0;
         var total = image.Top.Length;
         start = Math.Min(start, total);
-        var end = parsed.GetValue(_length) is { } text
-            ? start + Math.Min(total - start, ParseSize(text, "max length"))
+        var end = parsed.GetValue(_length) is { } most
+            ? start + Math.Min(total - start, ParseSize(most, "max length"))
             : total;
         var json = WantsJson(parsed);
-        StringBuilder output = new(json ? "[" : $"{"Offset",-16}{"Length",-16}{"Mapped to",-16}File\n");
+        MapText? text = json ? new MapText(Console.Output) : null;
+        Console.Output.Write(json ? "[" : $"{"Offset",-16}{"Length",-16}{"Mapped to",-16}File\n");
         ImageMap map = new(image);
         List<MapEntry> entries = [];
-        var isFirst = true;
-        for (var at = start; at < end; at += Window)
+        var window = map.WindowLength;
+        for (var at = start; at < end; at += window)
         {
-            await map.AppendAsync(at, Math.Min(Window, end - at), entries, cancellationToken);
-            var isLast = at + Window >= end;
+            await map.AppendAsync(at, Math.Min(window, end - at), entries, cancellationToken);
 
             // The last run of a window may go on in the next.
-            for (var index = 0; index < entries.Count - (isLast ? 0 : 1); index++)
+            var ready = entries.Count - (at + window < end ? 1 : 0);
+            for (var index = 0; index < ready; index++)
             {
-                Append(output, image, entries[index], json, isFirst);
-                isFirst = false;
-                if (output.Length > TextLength)
+                if (text is not null)
                 {
-                    Console.Output.Write(output);
-                    output.Clear();
+                    text.Append(entries[index]);
+                }
+                else
+                {
+                    WriteLine(image, entries[index]);
                 }
             }
 
-            entries.RemoveRange(0, entries.Count - 1);
+            entries.RemoveRange(0, ready);
         }
 
-        output.Append(json ? "]\n" : "");
-        Console.Output.Write(output);
+        text?.Flush();
+        Console.Output.Write(json ? "]\n" : "");
         return ExitCode.Success;
     }
 
-    private static void Append(StringBuilder output, OpenImage image, MapEntry entry, bool json, bool isFirst)
+    // Only what is stored; zeroes that are stored too are left out, as qemu-img leaves them out.
+    private void WriteLine(OpenImage image, MapEntry entry)
     {
-        if (json)
-        {
-            output.Append(isFirst ? "" : ",\n").Append(CultureInfo.InvariantCulture,
-                $"{{ \"start\": {entry.Start}, \"length\": {entry.Length}, \"depth\": {entry.Depth}, \"present\": ");
-            Flag(entry, MapFlags.Present).Append(", \"zero\": ");
-            Flag(entry, MapFlags.Zero).Append(", \"data\": ");
-            Flag(entry, MapFlags.Data).Append(", \"compressed\": ");
-            Flag(entry, MapFlags.Compressed);
-            if (entry.Has(MapFlags.Offset))
-            {
-                output.Append(CultureInfo.InvariantCulture, $", \"offset\": {entry.Offset}");
-            }
-
-            output.Append('}');
-            return;
-        }
-
         if (!entry.Has(MapFlags.Data))
         {
             return;
@@ -105,12 +86,11 @@ internal sealed class MapVerb : ImageVerb
         if (!entry.Has(MapFlags.Zero))
         {
             var layer = image.Layers[entry.Depth];
-            output.Append(CultureInfo.InvariantCulture,
+            Console.Output.Write(string.Create(
+                CultureInfo.InvariantCulture,
                 $"{Hex(entry.Start),-16}{Hex(entry.Length),-16}{Hex(entry.Offset),-16}"
-                + $"{layer.DataFileName ?? layer.FileName}\n");
+                + $"{layer.DataFileName ?? layer.FileName}\n"));
         }
-
-        StringBuilder Flag(MapEntry of, MapFlags flag) => output.Append(of.Has(flag) ? "true" : "false");
     }
 
     // C's %#x, which writes no prefix before zero.

@@ -15,7 +15,7 @@ namespace Tidemark.Images.Committing;
 public sealed class ImageCommit
 {
     private const int PartLength = 1 << 20;
-    private const long Window = 1L << 30;
+    private const long MaximumZeroLength = 1L << 30;
     private const int DataKind = 0;
     private const int ZeroKind = 1;
 
@@ -118,10 +118,11 @@ public sealed class ImageCommit
         _progress.Begin(total);
         ImageMap map = new(_image);
         List<MapEntry> entries = [];
-        for (long start = 0; start < total; start += Window)
+        var window = map.WindowLength;
+        for (long start = 0; start < total; start += window)
         {
             entries.Clear();
-            await map.AppendAsync(start, Math.Min(Window, total - start), entries, cancellationToken)
+            await map.AppendAsync(start, Math.Min(window, total - start), entries, cancellationToken)
                 .ConfigureAwait(false);
             foreach (var entry in entries)
             {
@@ -133,7 +134,7 @@ public sealed class ImageCommit
                 }
 
                 var isZero = entry.Has(MapFlags.Zero);
-                var limit = isZero ? Window : PartLength;
+                var limit = isZero ? MaximumZeroLength : PartLength;
                 for (var at = entry.Start; at < entry.End;)
                 {
                     var length = (int)Math.Min(entry.End - at, limit - (at % limit));

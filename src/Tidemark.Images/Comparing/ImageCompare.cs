@@ -78,11 +78,12 @@ public sealed class ImageCompare
     {
         ImageMap left = new(first), right = new(second);
         List<MapEntry> leftEntries = [], rightEntries = [];
-        for (long offset = 0; offset < first.Top.Length; offset += Window)
+        var window = Math.Min(left.WindowLength, right.WindowLength);
+        for (long offset = 0; offset < first.Top.Length; offset += window)
         {
             leftEntries.Clear();
             rightEntries.Clear();
-            var length = Math.Min(Window, first.Top.Length - offset);
+            var length = Math.Min(window, first.Top.Length - offset);
             await left.AppendAsync(offset, length, leftEntries, cancellationToken).ConfigureAwait(false);
             await right.AppendAsync(offset, length, rightEntries, cancellationToken).ConfigureAwait(false);
             int leftIndex = 0, rightIndex = 0;

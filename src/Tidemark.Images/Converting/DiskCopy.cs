@@ -67,9 +67,10 @@ internal sealed class DiskCopy
         ExtentList extents = new();
         List<MapEntry> entries = [];
         var map = _options.Image is { } image ? new ImageMap(image) : null;
-        for (long start = 0; start < _source.Length; start += Window)
+        var window = map?.WindowLength ?? Window;
+        for (long start = 0; start < _source.Length; start += window)
         {
-            var length = Math.Min(Window, _source.Length - start);
+            var length = Math.Min(window, _source.Length - start);
             if (map is not null)
             {
                 entries.Clear();

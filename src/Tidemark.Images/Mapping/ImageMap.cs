@@ -10,13 +10,17 @@ namespace Tidemark.Images.Mapping;
 /// What each image of a chain holds of a disk. A run that an image has not allocated is asked of the image below, for
 /// as long as that reaches; the bottom answers for what nobody has.
 /// </summary>
-/// <remarks>Memory: one batch of runs for each image that is being asked.</remarks>
+/// <remarks>Memory: one batch of runs for each image that is being asked. Not thread-safe.</remarks>
 public sealed class ImageMap
 {
     private const int BatchSize = 4096;
+    private const int LargestCluster = 2 << 20;
+    private const long SmallestWindow = 8L << 20;
+    private const long LargestWindow = 1L << 30;
 
     private readonly OpenImage _image;
     private readonly bool[] _looksBelowData;
+    private readonly ExtentList _below = new();
 
     /// <summary>Creates the map of an open image.</summary>
     public ImageMap(OpenImage image)
@@ -24,6 +28,13 @@ public sealed class ImageMap
         _image = image;
         _looksBelowData = [.. image.Layers.Select(IsPreallocated)];
     }
+
+    /// <summary>How much of the disk is best asked for at once, so that the entries stay a few thousand, or a few
+    /// megabytes at worst.</summary>
+    public long WindowLength => Math.Clamp(
+        BatchSize * 4L * _image.Layers.Min(layer => layer.Header?.ClusterSize ?? LargestCluster),
+        SmallestWindow,
+        LargestWindow);
 
     /// <summary>Appends the entries of a range, in order; neighbours that say the same become one.</summary>
     public ValueTask AppendAsync(
@@ -93,7 +104,8 @@ public sealed class ImageMap
     {
         var file = _image.Layers[depth].File;
         var inside = Math.Clamp(file.Length - extent.HostOffset, 0, extent.Length);
-        ExtentList below = new();
+        var below = _below;
+        below.Clear();
         await file.GetBlockStatusAsync(extent.HostOffset, inside, below, cancellationToken).ConfigureAwait(false);
         if (inside < extent.Length)
         {

@@ -12,7 +12,6 @@ namespace Tidemark.Images.Measuring;
 /// <summary>Says how large an image would be, without making it: qemu-img's figures.</summary>
 public static class ImageMeasure
 {
-    private const long Window = 1L << 30;
     private const int EntryLength = 8;
 
     /// <summary>Measures an image that is to be empty.</summary>
@@ -53,11 +52,12 @@ public static class ImageMeasure
         long count = 0, counted = 0;
         List<MapEntry> entries = [];
         ImageMap map = new(image);
-        for (long offset = 0; offset < image.Top.Length; offset += Window)
+        var window = map.WindowLength;
+        for (long offset = 0; offset < image.Top.Length; offset += window)
         {
             entries.Clear();
             await map.AppendAsync(
-                offset, Math.Min(Window, image.Top.Length - offset), entries, cancellationToken).ConfigureAwait(false);
+                offset, Math.Min(window, image.Top.Length - offset), entries, cancellationToken).ConfigureAwait(false);
             foreach (var entry in entries)
             {
                 // A cluster that an entry before reached into is counted already.

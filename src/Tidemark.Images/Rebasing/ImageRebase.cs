@@ -19,7 +19,6 @@ namespace Tidemark.Images.Rebasing;
 public sealed class ImageRebase
 {
     private const int PartLength = 1 << 20;
-    private const long Window = 1L << 30;
 
     private readonly OpenImage _image;
     private readonly BlockNode? _backing;
@@ -131,10 +130,11 @@ public sealed class ImageRebase
         ImageMap map = new(_image);
         List<MapEntry> entries = [];
         ExtentList others = new();
-        for (long start = 0; start < total; start += Window)
+        var window = map.WindowLength;
+        for (long start = 0; start < total; start += window)
         {
             entries.Clear();
-            await map.AppendAsync(start, Math.Min(Window, total - start), entries, cancellationToken)
+            await map.AppendAsync(start, Math.Min(window, total - start), entries, cancellationToken)
                 .ConfigureAwait(false);
             foreach (var entry in entries)
             {
