@@ -56,6 +56,7 @@ public sealed class ClientProtocolTests
             {
                 MetaContexts = ["base:allocation"],
                 CancellationGrace = TimeSpan.FromMilliseconds(50),
+                CloseTimeout = TimeSpan.FromMilliseconds(50),
                 UseExtendedHeaders = false,
             });
         var skip = 4 + 16 + 16 + 10 + (structured ? 16 + 4 + 4 + 4 + 15 : 0);

@@ -43,6 +43,9 @@ internal sealed class PeerServer : IDisposable
 
     internal void Kill() => _process.Kill();
 
+    /// <summary>Ends when the program has.</summary>
+    internal Task Exited => _process.WaitForExitAsync();
+
     public void Dispose()
     {
         _process.Kill();

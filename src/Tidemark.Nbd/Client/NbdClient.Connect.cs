@@ -185,11 +185,18 @@ public sealed partial class NbdClient
             {
             }
 
+            IsSettled = true;
             Fail(new NbdException(BlockErrorKind.Io, $"{_transport.Peer} closed the connection"));
         }
         catch (Exception exception)
         {
             Fail(exception);
+            IsSettled = exception switch
+            {
+                EndOfStreamException => true,
+                IOException => _transport.IsLocal,
+                _ => DrainToEnd(),
+            };
         }
 
         List<PendingRequest> lost = [];
@@ -199,6 +206,9 @@ public sealed partial class NbdClient
             // Nobody registers any more: the failure is set. Nobody else completes: this loop was the only one.
             _disposed = true;
             _abandonTimer?.Dispose();
+            _endTimer?.Dispose();
+            _deadlineTimer?.Dispose();
+            IsSettled &= !_aborted && (!_sendFailed || _transport.IsLocal);
             failure = Lost(_failure!);
             foreach (var place in _places)
             {
@@ -223,5 +233,25 @@ public sealed partial class NbdClient
         }
 
         _ended.TrySetResult();
+    }
+
+    // A reset is the end of a server on this machine, whose kernel made it; from a network it may be anybody's. One that
+    // a send has met looks like an end to the receiver, so there it counts as unknown too.
+    // What the server still says cannot be understood any more; that it has ended can. True when it has.
+    private bool DrainToEnd()
+    {
+        var scratch = new byte[ReadAhead];
+        try
+        {
+            while (_transport.Receive(scratch) > 0)
+            {
+            }
+
+            return true;
+        }
+        catch (Exception exception) when (exception is IOException or ObjectDisposedException)
+        {
+            return _transport.IsLocal;
+        }
     }
 }

@@ -323,10 +323,24 @@ public sealed partial class NbdClient
 
     private void Finish(PendingRequest place)
     {
+        bool leaves;
         lock (_gate)
         {
             place.IsRegistered = false;
             _inFlight--;
+            if (place.Error is { Error: NbdError.ESHUTDOWN })
+            {
+                // The server goes: no new request, and a farewell when the last of those under way is answered.
+                _failure ??= place.Error;
+                _leaves = true;
+            }
+
+            leaves = _leaves && _inFlight == 0;
+        }
+
+        if (leaves)
+        {
+            SendDisconnect();
         }
 
         place.Complete(place.Error);

@@ -40,7 +40,7 @@ public sealed partial class NbdClient
                 if (_export.ExtendedHeaders && !request.Payload.IsEmpty)
                 {
                     flags |= CommandFlags.PayloadLength;
-                    length = request.Payload.Length;
+                    length = request.Command == NbdCommand.Write ? request.Length : request.Payload.Length;
                 }
 
                 place.Header = new RequestHeader(
@@ -49,6 +49,7 @@ public sealed partial class NbdClient
                 place.Target = request.Target;
                 place.Extents = request.Extents;
                 place.ContextId = request.ContextId;
+                place.SubmittedAt = _deadlineTimer is null ? 0 : _options.TimeProvider.GetTimestamp();
                 place.IsRegistered = true;
                 _inFlight++;
             }
@@ -69,6 +70,10 @@ public sealed partial class NbdClient
             lock (_sendGate)
             {
                 _transport.Send(header, request.Payload.Span);
+                for (var index = 0; index < request.MoreCount; index++)
+                {
+                    _transport.Send(request.More![index].Span, default);
+                }
             }
 
             place.Watch(cancellationToken);
@@ -76,6 +81,7 @@ public sealed partial class NbdClient
         catch (Exception exception) when (exception is IOException or ObjectDisposedException)
         {
             // Registered already: the receive loop will fail this request together with all others.
+            _sendFailed = true;
             Fail(new NbdException(BlockErrorKind.Io, exception.Message, exception));
         }
 
@@ -141,7 +147,26 @@ public sealed partial class NbdClient
             $"the connection to {_transport.Peer} was given up: a cancelled request was not answered in time"));
     }
 
-    // First reason wins. The receive loop wakes up and fails everything in flight.
+    private void CheckDeadlines()
+    {
+        var time = _options.TimeProvider;
+        lock (_gate)
+        {
+            if (!_places.Any(place =>
+                place.IsRegistered && time.GetElapsedTime(place.SubmittedAt) >= _options.RequestTimeout))
+            {
+                return;
+            }
+        }
+
+        Fail(new NbdException(
+            BlockErrorKind.Io,
+            $"the connection to {_transport.Peer} was given up: a request was not answered within "
+            + $"{_options.RequestTimeout.TotalSeconds} s"));
+    }
+
+    // First reason wins. The server is told that nothing more comes, and the receive loop goes on to the server's end,
+    // or to the timer's; then it fails what was not answered.
     private void Fail(Exception reason)
     {
         lock (_gate)
@@ -149,7 +174,25 @@ public sealed partial class NbdClient
             _failure ??= reason;
         }
 
-        AbortTransport();
+        EndSending();
+    }
+
+    private void EndSending()
+    {
+        lock (_gate)
+        {
+            if (_disposed)
+            {
+                return;
+            }
+
+            _transport.EndSending();
+            _endTimer ??= _options.TimeProvider.CreateTimer(
+                static client => ((NbdClient)client!).AbortTransport(),
+                this,
+                _options.CloseTimeout,
+                Timeout.InfiniteTimeSpan);
+        }
     }
 
     private void AbortTransport()
@@ -158,6 +201,7 @@ public sealed partial class NbdClient
         {
             if (!_disposed)
             {
+                _aborted = true;
                 _transport.Abort();
             }
         }
@@ -216,6 +260,46 @@ public sealed partial class NbdClient
         if (flushAfter)
         {
             await FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    // The pieces need not be aligned, only their sum: what is too long for one request is gathered.
+    private async ValueTask WriteEachAsync(
+        long offset, ReadOnlyMemory<byte>[] pieces, CommandFlags flags, bool flushAfter,
+        CancellationToken cancellationToken)
+    {
+        var length = pieces.Sum(piece => (long)piece.Length);
+        var buffer = System.Buffers.ArrayPool<byte>.Shared.Rent((int)Math.Min(length, MaximumPayload));
+        try
+        {
+            var capacity = (int)Math.Min(buffer.Length, MaximumPayload);
+            capacity -= capacity % MinimumBlockSize;
+            var filled = 0;
+            foreach (var piece in pieces)
+            {
+                for (var rest = piece; !rest.IsEmpty;)
+                {
+                    var count = Math.Min(rest.Length, capacity - filled);
+                    rest[..count].CopyTo(buffer.AsMemory(filled));
+                    rest = rest[count..];
+                    filled += count;
+                    if (filled == capacity)
+                    {
+                        await WritePiecesAsync(
+                            offset, buffer.AsMemory(0, filled), flags, flushAfter: false, cancellationToken)
+                            .ConfigureAwait(false);
+                        offset += filled;
+                        filled = 0;
+                    }
+                }
+            }
+
+            await WritePiecesAsync(offset, buffer.AsMemory(0, filled), flags, flushAfter, cancellationToken)
+                .ConfigureAwait(false);
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 

@@ -12,8 +12,9 @@ namespace Tidemark.Nbd.Client;
 /// cannot be recalled: a cancelled one completes with its reply, and after
 /// <see cref="NbdClientOptions.CancellationGrace"/> the whole connection is given up for it.</para>
 /// <para>An error that the server reports fails its request alone and carries the server's code. Anything that breaks
-/// the connection or the protocol fails every request in flight and every later one, with the first reason. There is
-/// no reconnecting. A reply is believed only if its cookie is in flight, its lengths fit and its chunks cover the
+/// the connection or the protocol fails every request in flight and every later one, with the first reason, but not
+/// before the server has ended its side or <see cref="NbdClientOptions.CloseTimeout"/> has passed: see
+/// <see cref="IsSettled"/>. Reconnecting is <see cref="NbdNode"/>'s. A reply is believed only if its cookie is in flight, its lengths fit and its chunks cover the
 /// whole read.</para>
 /// <para>Each returned task must be awaited, and only once: its
 /// place among the requests in flight is free after that.</para>
@@ -39,6 +40,7 @@ public sealed partial class NbdClient : IAsyncDisposable
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _gate = new();
     private readonly Lock _sendGate = new();
+    private readonly ITimer? _deadlineTimer;
 
     // Guarded by _gate.
     private readonly int[] _freePlaces;
@@ -47,8 +49,13 @@ public sealed partial class NbdClient : IAsyncDisposable
     private int _inFlight;
     private Exception? _failure;
     private ITimer? _abandonTimer;
+    private ITimer? _endTimer;
     private bool _closing;
     private bool _disposed;
+    private bool _aborted;
+    private bool _leaves;
+
+    private volatile bool _sendFailed;
 
     private NbdClient(
         NbdTransport transport, ReceiveBuffer receiver, NegotiatedExport export, NbdClientOptions options)
@@ -68,6 +75,13 @@ public sealed partial class NbdClient : IAsyncDisposable
 
         _freeCount = _places.Length;
         _free = new SemaphoreSlim(_places.Length);
+        if (options.RequestTimeout != Timeout.InfiniteTimeSpan)
+        {
+            var period = TimeSpan.FromTicks(Math.Max(TimeSpan.TicksPerMillisecond, options.RequestTimeout.Ticks / 4));
+            _deadlineTimer = options.TimeProvider.CreateTimer(
+                static client => ((NbdClient)client!).CheckDeadlines(), this, period, period);
+        }
+
         MetaContexts = [.. export.Contexts.Keys];
     }
 
@@ -119,6 +133,15 @@ public sealed partial class NbdClient : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Whether the server ended a lost connection on its side too, so that each of its writes is done or never will be.
+    /// Means something when the connection has failed and its requests have.
+    /// </summary>
+    public bool IsSettled { get; private set; }
+
+    /// <summary>Ends when the connection has: nothing of it is under way here any more.</summary>
+    internal Task Ended => _ended.Task;
+
     /// <summary>Reads into the caller's memory.</summary>
     /// <exception cref="NbdException">The server reported an error, or the connection is lost.</exception>
     public ValueTask ReadAsync(long offset, Memory<byte> target, CancellationToken cancellationToken = default)
@@ -146,6 +169,31 @@ public sealed partial class NbdClient : IAsyncDisposable
             ? SubmitAsync(
                 new(NbdCommand.Write, flags, offset, source.Length) { Payload = source }, cancellationToken)
             : WritePiecesAsync(offset, source, flags, flushAfter, cancellationToken);
+    }
+
+    /// <summary>Writes bytes that lie in several pieces, one behind the other: one request where they fit in
+    /// one.</summary>
+    /// <param name="offset">Where.</param>
+    /// <param name="sources">The pieces; lent until the task completes.</param>
+    /// <param name="forceUnitAccess">Durable when the task completes.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="NbdException">As <see cref="ReadAsync"/>.</exception>
+    public ValueTask WriteAsync(
+        long offset,
+        IReadOnlyList<ReadOnlyMemory<byte>> sources,
+        bool forceUnitAccess = false,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(sources);
+        var length = sources.Sum(source => (long)source.Length);
+        CheckRange(offset, length);
+        var pieces = sources.Where(source => !source.IsEmpty).ToArray();
+        var flags = UnitAccessFlag(forceUnitAccess, out var flushAfter);
+        return pieces.Length > 0 && length <= MaximumPayload && !flushAfter
+            ? SubmitAsync(
+                new(NbdCommand.Write, flags, offset, length) { Payload = pieces[0], More = pieces[1..] },
+                cancellationToken)
+            : WriteEachAsync(offset, pieces, flags, flushAfter, cancellationToken);
     }
 
     /// <summary>Makes a range read as zero; any length. Where the
@@ -257,7 +305,7 @@ public sealed partial class NbdClient : IAsyncDisposable
         }
         else
         {
-            AbortTransport();
+            EndSending();
         }
 
         try

@@ -44,7 +44,12 @@ public sealed record NbdClientOptions
     /// </summary>
     public TimeSpan CancellationGrace { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>How long closing waits for the server to close its side.</summary>
+    /// <summary>How long a request may take before the connection is given up, with everything that is under way on
+    /// it; infinite by default.</summary>
+    public TimeSpan RequestTimeout { get; init; } = Timeout.InfiniteTimeSpan;
+
+    /// <summary>How long closing, or the end of a lost connection, waits for the server to end its side; only then is
+    /// the fate of the writes that were under way known.</summary>
     public TimeSpan CloseTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>Whether and how TLS is used; null, the default, for not at all.</summary>

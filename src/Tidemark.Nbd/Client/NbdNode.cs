@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Tidemark.Blocks.Extents;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Nbd.Protocol;
@@ -6,26 +7,54 @@ namespace Tidemark.Nbd.Client;
 
 /// <summary>An export of an NBD server as a node: QEMU's <c>nbd</c> driver, over one or more connections.</summary>
 /// <remarks>
-/// Requests are spread over the connections in turn. Several are made only to a server that says that a flush on one
-/// covers the completed writes of all, and that reads see them; then one flush is enough. There is no reconnecting
-/// yet: when a connection is lost, its requests fail with the reason, and so does every later one that falls to it.
+/// <para>Requests are spread over the connections in turn. Several are made only to a server that says that a flush on
+/// one covers the completed writes of all, and that reads see them; then one flush is enough.</para>
+/// <para>With a <see cref="NbdNodeOptions.Reconnect"/> policy a lost connection is made again and what was under way on
+/// it is sent again; without one its requests fail with the reason, and so does every later one that falls to
+/// it.</para>
 /// </remarks>
+//
+// Why no write of a lost connection lands later. A write that was sent may lie in a socket, or be under way on the
+// server, when its connection is lost. If it were reported as failed, or sent again and reported as done, at that time,
+// the caller could write the same place anew, and the old bytes could come last.
+//   1. NbdClient reports a loss only when the connection has ended on both sides. It ends its own direction, so that
+//      the server takes no further request, and goes on receiving until the server has ended the other one. Our server
+//      does that after the last request of the connection has finished (ServerConnection); so do nbdkit and qemu-nbd
+//      when they end. At the latest then every write of the connection is done, or never will be.
+//   2. Where the server's end does not come within a time, or comes as a reset from a network, the fate of the writes
+//      is not known (NbdClient.IsSettled is false). Those that were under way fail, and this node refuses every write
+//      from there on: nobody can write over them through it. Reading goes on.
+//   3. A connection is replaced only after it has ended (NodeConnection), and what is sent again is sent then.
+// Why a flush cannot lie. Writes that completed on a lost connection may have been in the server's memory, and the
+// server may have died with it. So writes are counted before they are sent, and a flush that succeeds notes the count
+// with which it began. If the two differ when a connection is about to be replaced, the next flush fails, once.
 public sealed class NbdNode : BlockNode
 {
-    private readonly NbdClient[] _clients;
+    private readonly NodeConnection[] _connections;
+    private readonly bool _reconnects;
+
+    // With one connection and no policy nothing can come after a loss.
+    private readonly bool _watchesWrites;
     private readonly BlockLimits _limits;
     private uint _turn;
+    private volatile NbdException? _writesEnded;
+    private long _written;
+    private long _flushed;
+    private volatile bool _mayHaveLost;
 
-    /// <summary>Makes a node over connections to one export; they belong to the node.</summary>
-    /// <param name="name">The node's name.</param>
-    /// <param name="clients">At least one; more only if the server offers multiple connections.</param>
-    /// <param name="readOnly">Whether writes are refused here.</param>
-    internal NbdNode(string name, IReadOnlyList<NbdClient> clients, bool readOnly)
+    private NbdNode(string name, IReadOnlyList<NodeConnection> connections, NbdNodeOptions options)
         : base(name)
     {
-        _clients = [.. clients];
-        var first = clients[0];
-        IsReadOnly = readOnly || first.IsReadOnly;
+        _connections = [.. connections];
+        _reconnects = options.Reconnect is not null;
+        _watchesWrites = _reconnects || connections.Count > 1;
+        foreach (var connection in connections)
+        {
+            connection.Replacing = NoteReplacing;
+        }
+
+        var first = connections[0].Client;
+        IsReadOnly = options.ReadOnly || first.IsReadOnly;
         _limits = new BlockLimits
         {
             RequestAlignment = first.MinimumBlockSize,
@@ -38,7 +67,7 @@ public sealed class NbdNode : BlockNode
     public override string Driver => "nbd";
 
     /// <inheritdoc/>
-    public override long Length => _clients[0].Length;
+    public override long Length => _connections[0].Client.Length;
 
     /// <inheritdoc/>
     public override bool IsReadOnly { get; }
@@ -46,11 +75,11 @@ public sealed class NbdNode : BlockNode
     /// <inheritdoc/>
     public override BlockLimits Limits => _limits;
 
-    /// <summary>The connections.</summary>
-    public IReadOnlyList<NbdClient> Clients => _clients;
+    /// <summary>The connections at this moment; with a reconnect policy they are replaced when they are lost.</summary>
+    public IReadOnlyList<NbdClient> Clients => [.. _connections.Select(connection => connection.Client)];
 
     /// <summary>The metadata contexts that the server offers of those asked for.</summary>
-    public IReadOnlyList<string> MetaContexts => _clients[0].MetaContexts;
+    public IReadOnlyList<string> MetaContexts => _connections[0].Client.MetaContexts;
 
     /// <summary>Connects.</summary>
     /// <param name="name">The node's name in its graph.</param>
@@ -70,13 +99,13 @@ public sealed class NbdNode : BlockNode
             MetaContexts =
                 [.. options.MetaContexts.Prepend(MetaContextNames.BaseAllocation).Distinct(StringComparer.Ordinal)],
         };
+        Task<NbdClient> Connect(CancellationToken token) => NbdClient.ConnectAsync(endPoint, clientOptions, token);
         List<NbdClient> clients = [];
         try
         {
             do
             {
-                var client =
-                    await NbdClient.ConnectAsync(endPoint, clientOptions, cancellationToken).ConfigureAwait(false);
+                var client = await Connect(cancellationToken).ConfigureAwait(false);
                 clients.Add(client);
                 if (client.Length != clients[0].Length || client.Flags != clients[0].Flags)
                 {
@@ -87,7 +116,11 @@ public sealed class NbdNode : BlockNode
             }
             while (clients.Count < options.Connections && clients[0].CanMultiConnection);
 
-            return new NbdNode(name, clients, options.ReadOnly);
+            return new NbdNode(
+                name,
+                [.. clients.Select(client => new NodeConnection(
+                    client, Connect, options.Reconnect, options.Client.TimeProvider))],
+                options);
         }
         catch
         {
@@ -100,45 +133,128 @@ public sealed class NbdNode : BlockNode
         }
     }
 
+    /// <summary>Connects to the server of a URI.</summary>
+    /// <param name="name">The node's name in its graph.</param>
+    /// <param name="uri">The server, the export, and whether TLS is used; they replace those of the options.</param>
+    /// <param name="options">How to use the export.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="NbdException">As above; also a certificate that cannot be used.</exception>
+    public static Task<NbdNode> ConnectAsync(
+        string name, NbdUri uri, NbdNodeOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(uri);
+        options ??= new NbdNodeOptions();
+        return ConnectAsync(
+            name,
+            uri.EndPoint,
+            options with { ExportName = uri.ExportName, Client = NbdClientOptions.ForUri(uri, options.Client) },
+            cancellationToken);
+    }
+
     /// <summary>
     /// Appends what a metadata context says of a range; see <see cref="NbdClient.GetExtentsAsync"/>.
     /// </summary>
     /// <exception cref="NbdException">The server does not offer the context, or the connection is lost.</exception>
-    public ValueTask GetMetaContextExtentsAsync(
+    public async ValueTask GetMetaContextExtentsAsync(
         string contextName, long offset, long length, ExtentList extents,
-        CancellationToken cancellationToken = default) =>
-        Next().GetExtentsAsync(contextName, offset, length, extents, cancellationToken);
+        CancellationToken cancellationToken = default)
+    {
+        // A list of our own: an answer that breaks off is asked for again from the beginning.
+        var found = new ExtentList();
+        await RunAsync(
+            writes: false,
+            (contextName, offset, length, found),
+            static (client, s, token) =>
+            {
+                s.found.Clear();
+                return client.GetExtentsAsync(s.contextName, s.offset, s.length, s.found, token);
+            },
+            cancellationToken).ConfigureAwait(false);
+        foreach (var extent in found)
+        {
+            extents.Append(extent);
+        }
+    }
 
     /// <inheritdoc/>
     public override async ValueTask DisposeAsync()
     {
-        foreach (var client in _clients)
+        foreach (var connection in _connections)
         {
-            await client.DisposeAsync().ConfigureAwait(false);
+            await connection.DisposeAsync().ConfigureAwait(false);
         }
     }
 
     /// <inheritdoc/>
     protected override ValueTask ReadCoreAsync(long offset, Memory<byte> target, CancellationToken cancellationToken) =>
-        Next().ReadAsync(offset, target, cancellationToken);
+        _reconnects
+            ? RunAsync(
+                writes: false,
+                (offset, target),
+                static (client, s, token) => client.ReadAsync(s.offset, s.target, token),
+                cancellationToken)
+            : Next().Client.ReadAsync(offset, target, cancellationToken);
 
     /// <inheritdoc/>
     protected override ValueTask WriteCoreAsync(
-        long offset, ReadOnlyMemory<byte> source, WriteFlags flags, CancellationToken cancellationToken) =>
-        Next().WriteAsync(offset, source, (flags & WriteFlags.ForceUnitAccess) != 0, cancellationToken);
+        long offset, ReadOnlyMemory<byte> source, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        var durable = (flags & WriteFlags.ForceUnitAccess) != 0;
+        return _watchesWrites
+            ? RunAsync(
+                writes: true,
+                (offset, source, durable),
+                static (client, s, token) => client.WriteAsync(s.offset, s.source, s.durable, token),
+                cancellationToken)
+            : Next().Client.WriteAsync(offset, source, durable, cancellationToken);
+    }
 
     /// <inheritdoc/>
     protected override ValueTask WriteZeroesCoreAsync(
         long offset, long length, WriteFlags flags, CancellationToken cancellationToken) =>
-        Next().WriteZeroesAsync(offset, length, flags, cancellationToken);
+        RunAsync(
+            writes: true,
+            (offset, length, flags),
+            static (client, s, token) => client.WriteZeroesAsync(s.offset, s.length, s.flags, token),
+            cancellationToken);
 
     /// <inheritdoc/>
     protected override ValueTask DiscardCoreAsync(long offset, long length, CancellationToken cancellationToken) =>
-        Next().TrimAsync(offset, length, cancellationToken);
+        RunAsync(
+            writes: true,
+            (offset, length),
+            static (client, s, token) => client.TrimAsync(s.offset, s.length, token),
+            cancellationToken);
 
     /// <inheritdoc/>
-    protected override ValueTask FlushCoreAsync(CancellationToken cancellationToken) =>
-        Next().FlushAsync(cancellationToken);
+    protected override async ValueTask FlushCoreAsync(CancellationToken cancellationToken)
+    {
+        // Writes that are begun from here on are the next flush's.
+        var written = Interlocked.Read(ref _written);
+        await RunAsync(writes: false, 0, static (client, _, token) => client.FlushAsync(token), cancellationToken)
+            .ConfigureAwait(false);
+        if (_mayHaveLost)
+        {
+            _mayHaveLost = false;
+            throw new NbdException(
+                BlockErrorKind.Io,
+                $"node '{Name}' lost a connection after writes that no flush had made durable; they may be gone");
+        }
+
+        long flushed;
+        while ((flushed = Interlocked.Read(ref _flushed)) < written)
+        {
+            Interlocked.CompareExchange(ref _flushed, written, flushed);
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override ValueTask ResizeCoreAsync(long length, CancellationToken cancellationToken) =>
+        _connections.Length == 1
+            ? Next().Client.ResizeAsync(length, cancellationToken)
+            : throw new NbdException(
+                BlockErrorKind.NotSupported,
+                $"cannot resize node '{Name}': only one of its {_connections.Length} connections would know");
 
     /// <inheritdoc/>
     protected override ValueTask GetBlockStatusCoreAsync(
@@ -151,10 +267,68 @@ public sealed class NbdNode : BlockNode
             return default;
         }
 
-        return Next().GetExtentsAsync(MetaContextNames.BaseAllocation, offset, length, extents, cancellationToken);
+        return GetMetaContextExtentsAsync(
+            MetaContextNames.BaseAllocation, offset, length, extents, cancellationToken);
     }
 
-    private NbdClient Next() => _clients.Length == 1
-        ? _clients[0]
-        : _clients[Interlocked.Increment(ref _turn) % (uint)_clients.Length];
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask RunAsync<TState>(
+        bool writes,
+        TState state,
+        Func<NbdClient, TState, CancellationToken, ValueTask> operation,
+        CancellationToken cancellationToken)
+    {
+        var connection = Next();
+        if (writes)
+        {
+            Interlocked.Increment(ref _written);
+        }
+
+        while (true)
+        {
+            if (writes && _writesEnded is { } reason)
+            {
+                throw reason;
+            }
+
+            var client = await connection.GetAsync(cancellationToken).ConfigureAwait(false);
+            try
+            {
+                await operation(client, state, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            catch (Exception exception)
+                when (client.Failure is not null && exception is not NbdException { Error: not NbdError.None })
+            {
+                await client.Ended.ConfigureAwait(false);
+                if (writes && !client.IsSettled)
+                {
+                    throw EndWrites(client);
+                }
+
+                if (!_reconnects || exception is OperationCanceledException)
+                {
+                    throw;
+                }
+            }
+        }
+    }
+
+    private void NoteReplacing()
+    {
+        if (Interlocked.Read(ref _written) != Interlocked.Read(ref _flushed))
+        {
+            _mayHaveLost = true;
+        }
+    }
+
+    private NbdException EndWrites(NbdClient client) => _writesEnded ??= new NbdException(
+        BlockErrorKind.Io,
+        $"node '{Name}' takes no more writes: a connection was lost with writes whose fate is not known "
+        + $"({client.Failure?.Message}); connect anew when the server is known to have ended them",
+        client.Failure);
+
+    private NodeConnection Next() => _connections.Length == 1
+        ? _connections[0]
+        : _connections[Interlocked.Increment(ref _turn) % (uint)_connections.Length];
 }

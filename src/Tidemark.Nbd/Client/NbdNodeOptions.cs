@@ -12,6 +12,9 @@ public sealed record NbdNodeOptions
     /// <summary>How many connections; only one is made to a server that does not offer multiple ones.</summary>
     public int Connections { get; init; } = 1;
 
+    /// <summary>How a lost connection is made again; null, the default, for not at all.</summary>
+    public NbdReconnectPolicy? Reconnect { get; init; }
+
     /// <summary>Whether the node refuses writes, whatever the server allows.</summary>
     public bool ReadOnly { get; init; }
 

@@ -8,6 +8,11 @@ internal readonly record struct OutgoingRequest(NbdCommand Command, CommandFlags
     /// <summary>The bytes of a write, or what narrows a request for block status.</summary>
     internal ReadOnlyMemory<byte> Payload { get; init; }
 
+    /// <summary>Further bytes of a write, behind the payload; null when there are none.</summary>
+    internal IReadOnlyList<ReadOnlyMemory<byte>>? More { get; init; }
+
+    internal int MoreCount => More?.Count ?? 0;
+
     /// <summary>Where a read goes.</summary>
     internal Memory<byte> Target { get; init; }
 

@@ -57,6 +57,9 @@ internal sealed class PendingRequest : IValueTaskSource, IThreadPoolWorkItem
     /// <summary>When the caller gave up, as a time stamp; 0 if it did not.</summary>
     internal long CancelledAt { get; set; }
 
+    /// <summary>When it was sent, as a time stamp; only where there is a deadline.</summary>
+    internal long SubmittedAt { get; set; }
+
     /// <summary>The offset after the last byte.</summary>
     internal long End => (long)Header.Offset + Length;
 

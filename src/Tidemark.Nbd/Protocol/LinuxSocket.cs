@@ -11,6 +11,7 @@ internal static unsafe partial class LinuxSocket
     internal const int NoSignal = 0x4000;
 
     internal const int EINTR = 4;
+    internal const int EAGAIN = 11;
 
     internal const int FileTypeMask = 0xF000;
     internal const int FileTypeSocket = 0xC000;

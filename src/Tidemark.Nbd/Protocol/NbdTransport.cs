@@ -11,6 +11,9 @@ internal abstract class NbdTransport : IDisposable
     /// <summary>Who is at the other end, for messages.</summary>
     internal abstract string Peer { get; }
 
+    /// <summary>Whether the other end is on this machine, so that a reset is its end and nobody else's word.</summary>
+    internal abstract bool IsLocal { get; }
+
     /// <summary>Receives at least one byte; 0 when the peer has ended its direction.</summary>
     /// <exception cref="IOException">The connection broke.</exception>
     internal abstract int Receive(Span<byte> target);
@@ -37,8 +40,11 @@ internal abstract class NbdTransport : IDisposable
     /// <summary>Whether bytes wait to be received.</summary>
     internal abstract bool HasWaitingBytes { get; }
 
-    /// <summary>Ends both directions: blocked calls return, later ones
-    /// fail. Safe from any thread, any number of times.</summary>
+    /// <summary>
+    /// Ends all use of the connection on this side: blocked calls return (a send within about a second), later ones
+    /// fail. The peer does not see it before <see cref="Dispose"/>: what it sees as the end must come after the last
+    /// request has finished. Safe from any thread, any number of times.
+    /// </summary>
     internal abstract void Abort();
 
     /// <summary>Makes a blocked receive return as if the peer had ended. Sending goes on.</summary>

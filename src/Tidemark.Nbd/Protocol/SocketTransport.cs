@@ -7,13 +7,19 @@ namespace Tidemark.Nbd.Protocol;
 /// <remarks>The socket must never have been used asynchronously: the runtime would have made it non-blocking.</remarks>
 internal sealed class SocketTransport : NbdTransport
 {
+    private const int SendPeriod = 1000;
+
     private readonly Socket _socket;
     private readonly SafeSocketHandle _handle;
+    private volatile bool _aborted;
 
     internal SocketTransport(Socket socket, string peer)
     {
         _socket = socket;
         _handle = socket.SafeHandle;
+
+        // A send that is blocked looks up now and then whether it is still wanted.
+        socket.SendTimeout = SendPeriod;
         Peer = peer;
         if (socket.AddressFamily is AddressFamily.InterNetwork or AddressFamily.InterNetworkV6)
         {
@@ -23,6 +29,8 @@ internal sealed class SocketTransport : NbdTransport
     }
 
     internal override string Peer { get; }
+
+    internal override bool IsLocal => _socket.AddressFamily == AddressFamily.Unix;
 
     internal override unsafe bool HasWaitingBytes
     {
@@ -63,6 +71,11 @@ internal sealed class SocketTransport : NbdTransport
             var message = new LinuxSocket.Message { Parts = parts, PartCount = second.IsEmpty ? 1 : 2 };
             while (message.PartCount > 0)
             {
+                if (_aborted)
+                {
+                    throw new IOException($"the connection to {Peer} has ended");
+                }
+
                 var sent = LinuxSocket.Send(_handle, &message, LinuxSocket.NoSignal);
                 if (sent < 0)
                 {
@@ -96,7 +109,11 @@ internal sealed class SocketTransport : NbdTransport
         }
     }
 
-    internal override void Abort() => Shutdown(SocketShutdown.Both);
+    internal override void Abort()
+    {
+        _aborted = true;
+        Shutdown(SocketShutdown.Receive);
+    }
 
     internal override void EndReceiving() => Shutdown(SocketShutdown.Receive);
 
@@ -124,7 +141,7 @@ internal sealed class SocketTransport : NbdTransport
     {
         fixed (byte* start = target)
         {
-            while (true)
+            while (!_aborted)
             {
                 var count = LinuxSocket.Receive(_handle, start, target.Length, flags);
                 if (count >= 0)
@@ -134,6 +151,8 @@ internal sealed class SocketTransport : NbdTransport
 
                 ThrowUnlessInterrupted("receive from");
             }
+
+            return 0;
         }
     }
 
@@ -156,7 +175,7 @@ internal sealed class SocketTransport : NbdTransport
     private void ThrowUnlessInterrupted(string doing)
     {
         var error = Marshal.GetLastPInvokeError();
-        if (error != LinuxSocket.EINTR)
+        if (error is not (LinuxSocket.EINTR or LinuxSocket.EAGAIN))
         {
             throw new IOException($"could not {doing} {Peer}: {Marshal.GetPInvokeErrorMessage(error)}");
         }

@@ -121,7 +121,9 @@ public sealed class NbdExport
     {
         // All connections share one node, whose flush covers every completed write: multiple connections are safe.
         var flags = NbdTransmissionFlags.HasFlags | NbdTransmissionFlags.SendFlush | NbdTransmissionFlags.SendFua
-            | NbdTransmissionFlags.SendCache | NbdTransmissionFlags.CanMultiConnection;
+            | NbdTransmissionFlags.SendCache;
+        flags |= Options.MultipleConnections
+            ? NbdTransmissionFlags.CanMultiConnection : NbdTransmissionFlags.None;
         flags |= Options.Writable
             ? NbdTransmissionFlags.SendTrim | NbdTransmissionFlags.SendWriteZeroes | NbdTransmissionFlags.SendFastZero
             : NbdTransmissionFlags.ReadOnly;

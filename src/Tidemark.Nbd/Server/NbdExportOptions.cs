@@ -17,6 +17,12 @@ public sealed record NbdExportOptions
     /// </summary>
     public IReadOnlyList<DirtyBitmap> Bitmaps { get; init; } = [];
 
+    /// <summary>
+    /// Whether clients are told that several connections to the export are safe: a flush on one covers what was answered
+    /// on all. It is so here, all of them sharing one node; say no only where somebody else caches in between.
+    /// </summary>
+    public bool MultipleConnections { get; init; } = true;
+
     /// <summary>Whether clients may ask which image of the backing chain holds the bytes, as
     /// <c>qemu:allocation-depth</c>. The default is no.</summary>
     public bool AllocationDepth { get; init; }

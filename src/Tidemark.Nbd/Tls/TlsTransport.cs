@@ -32,6 +32,8 @@ internal sealed class TlsTransport : NbdTransport
 
     internal override string Peer => _below.Peer;
 
+    internal override bool IsLocal => _below.IsLocal;
+
     // What SslStream holds decrypted does not show: a hint that is sometimes missed costs speed and nothing else.
     internal override bool HasWaitingBytes => _below.HasWaitingBytes;
 
@@ -174,11 +176,8 @@ internal sealed class TlsTransport : NbdTransport
 
     internal override void EndReceiving() => _below.EndReceiving();
 
-    internal override void EndSending()
-    {
-        EndSession();
-        _below.EndSending();
-    }
+    // No farewell: another thread may be sending, and whoever ends so has no time for one.
+    internal override void EndSending() => _below.EndSending();
 
     public override void Dispose()
     {
