@@ -201,7 +201,8 @@ public sealed class ClientConformanceTests
         await Assert.ThrowsAsync<NbdException>(async () => await client.ResizeAsync(4096, Cancellation));
         await Assert.ThrowsAsync<NbdException>(async () => await client.GetMetaContextAsync(
             "base:allocation", 0, 4096, [], Cancellation));
-        await Assert.ThrowsAsync<NbdException>(async () => await client.ReadAsync((long)Size, new byte[1], Cancellation));
+        await Assert.ThrowsAsync<NbdException>(
+            async () => await client.ReadAsync((long)Size, new byte[1], Cancellation));
 
         // Zeroes are written out, and durability is asked for by nothing that is not there.
         var zeroing = client.WriteZeroesAsync(0, 4096, WriteFlags.ForceUnitAccess, Cancellation).AsTask();

@@ -90,8 +90,6 @@ public sealed class ExtendedHeadersTests
         await using var _ = fixture;
         peer.Send(Request(NbdCommand.Read, 0, 512, CommandFlags.PayloadLength), new byte[512]);
         Assert.Equal(NbdError.EINVAL, Error(peer));
-        peer.Send(Request(NbdCommand.Write, 0, 512));
-        Assert.Equal(NbdError.EINVAL, Error(peer));
         peer.Send(Request(NbdCommand.BlockStatus, 0, 12, CommandFlags.PayloadLength), new byte[12]);
         Assert.Equal(NbdError.EINVAL, Error(peer));
         peer.Send(Request(NbdCommand.Read, 0, 1UL << 40));
@@ -100,6 +98,17 @@ public sealed class ExtendedHeadersTests
         Assert.Equal(NbdError.EINVAL, Error(peer));
         peer.Send(Request(NbdCommand.Read, 0, 512));
         Assert.Equal(512 + 8, Chunk(peer).Payload.Length);
+    }
+
+    [Fact]
+    public async Task A_write_without_the_flag_has_its_payload_all_the_same_as_QEMU_sends_it()
+    {
+        var (fixture, peer) = await StartAsync();
+        await using var _ = fixture;
+        peer.Send(Request(NbdCommand.Write, 0, 512), Enumerable.Repeat((byte)5, 512).ToArray());
+        Assert.Equal(ReplyType.None, Chunk(peer).Header.Type);
+        peer.Send(Request(NbdCommand.Read, 0, 512));
+        Assert.Equal(-1, Chunk(peer).Payload.AsSpan(8).IndexOfAnyExcept((byte)5));
     }
 
     [Fact]

@@ -27,14 +27,17 @@ internal sealed class ChunkCoverage
             index--;
         }
 
-        var before = index > 0 ? _runs[index - 1] : (Start: -1, End: -1);
-        var after = index < _runs.Count ? _runs[index] : (Start: long.MaxValue, End: long.MaxValue);
-        if (before.End > start || after.Start < end)
+        // An export may end at the largest offset that there is, so no offset can stand for "none".
+        var hasBefore = index > 0;
+        var hasAfter = index < _runs.Count;
+        var before = hasBefore ? _runs[index - 1] : default;
+        var after = hasAfter ? _runs[index] : default;
+        if ((hasBefore && before.End > start) || (hasAfter && after.Start < end))
         {
             return false;
         }
 
-        switch (before.End == start, after.Start == end)
+        switch (hasBefore && before.End == start, hasAfter && after.Start == end)
         {
             case (true, true):
                 _runs[index - 1] = (before.Start, after.End);

@@ -235,8 +235,8 @@ public sealed partial class NbdClient
         _ended.TrySetResult();
     }
 
-    // A reset is the end of a server on this machine, whose kernel made it; from a network it may be anybody's. One that
-    // a send has met looks like an end to the receiver, so there it counts as unknown too.
+    // A reset is the end of a server on this machine, whose kernel made it; from a network it may be anybody's. One
+    // that a send has met looks like an end to the receiver, so there it counts as unknown too.
     // What the server still says cannot be understood any more; that it has ended can. True when it has.
     private bool DrainToEnd()
     {

@@ -14,8 +14,8 @@ namespace Tidemark.Nbd.Client;
 /// <para>An error that the server reports fails its request alone and carries the server's code. Anything that breaks
 /// the connection or the protocol fails every request in flight and every later one, with the first reason, but not
 /// before the server has ended its side or <see cref="NbdClientOptions.CloseTimeout"/> has passed: see
-/// <see cref="IsSettled"/>. Reconnecting is <see cref="NbdNode"/>'s. A reply is believed only if its cookie is in flight, its lengths fit and its chunks cover the
-/// whole read.</para>
+/// <see cref="IsSettled"/>. Reconnecting is <see cref="NbdNode"/>'s. A reply is believed only if its cookie is in
+/// flight, its lengths fit and its chunks cover the whole read.</para>
 /// <para>Each returned task must be awaited, and only once: its
 /// place among the requests in flight is free after that.</para>
 /// </remarks>

@@ -279,11 +279,6 @@ public sealed class NbdNode : BlockNode
         CancellationToken cancellationToken)
     {
         var connection = Next();
-        if (writes)
-        {
-            Interlocked.Increment(ref _written);
-        }
-
         while (true)
         {
             if (writes && _writesEnded is { } reason)
@@ -292,6 +287,11 @@ public sealed class NbdNode : BlockNode
             }
 
             var client = await connection.GetAsync(cancellationToken).ConfigureAwait(false);
+            if (writes)
+            {
+                Interlocked.Increment(ref _written);
+            }
+
             try
             {
                 await operation(client, state, cancellationToken).ConfigureAwait(false);

@@ -4,8 +4,8 @@ using Tidemark.Nbd.Protocol;
 namespace Tidemark.Nbd.Client;
 
 /// <summary>One of a node's connections, replaced when it is lost.</summary>
-/// <remarks>Thread-safe. However many requests find the connection lost, one attempt to replace it is under way, and all
-/// of them wait for it.</remarks>
+/// <remarks>Thread-safe. However many requests find the connection lost, one attempt to replace it is under way, and
+/// all of them wait for it.</remarks>
 internal sealed class NodeConnection(
     NbdClient first, Func<CancellationToken, Task<NbdClient>> connect, NbdReconnectPolicy? policy, TimeProvider time)
     : IAsyncDisposable

@@ -33,10 +33,12 @@ internal readonly record struct RequestHeader(
             == (extended ? NbdMagic.ExtendedRequest : NbdMagic.Request);
     }
 
-    /// <summary>How many bytes follow the header: those of a write, or what PAYLOAD_LEN announces.</summary>
-    internal ulong PayloadLength(bool extended) => extended
-        ? (Flags & CommandFlags.PayloadLength) != 0 ? Length : 0
-        : Command == NbdCommand.Write ? Length : 0;
+    /// <summary>
+    /// How many bytes follow the header: those of a write, or what PAYLOAD_LEN announces. QEMU's client (10.0 and 11.1
+    /// were seen) leaves that flag out of its extended writes; the bytes come all the same.
+    /// </summary>
+    internal ulong PayloadLength(bool extended) =>
+        Command == NbdCommand.Write || (extended && (Flags & CommandFlags.PayloadLength) != 0) ? Length : 0;
 
     internal void Write(Span<byte> target) => Write(target, extended: false);
 

@@ -18,8 +18,8 @@ public sealed record NbdExportOptions
     public IReadOnlyList<DirtyBitmap> Bitmaps { get; init; } = [];
 
     /// <summary>
-    /// Whether clients are told that several connections to the export are safe: a flush on one covers what was answered
-    /// on all. It is so here, all of them sharing one node; say no only where somebody else caches in between.
+    /// Whether clients are told that several connections to the export are safe: a flush on one covers what was
+    /// answered on all. It is so here, all of them sharing one node; say no where somebody else caches in between.
     /// </summary>
     public bool MultipleConnections { get; init; } = true;
 

@@ -32,12 +32,6 @@ internal static class RequestCheck
                 $"flags 0x{(ushort)(request.Flags & ~allowed):x} do not belong to {request.Command}");
         }
 
-        if (request.Command == NbdCommand.Write && worker.ExtendedHeaders
-            && (request.Flags & CommandFlags.PayloadLength) == 0)
-        {
-            return new(NbdError.EINVAL, "a write with extended headers needs PAYLOAD_LEN");
-        }
-
         var writes = request.Command is NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim;
         if (writes && !worker.Export.Options.Writable)
         {
