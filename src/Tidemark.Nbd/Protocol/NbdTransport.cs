@@ -12,7 +12,7 @@ internal abstract class NbdTransport : IDisposable
     internal abstract string Peer { get; }
 
     /// <summary>Whether the other end is on this machine, so that a reset is its end and nobody else's word.</summary>
-    internal abstract bool IsLocal { get; }
+    internal virtual bool IsLocal => false;
 
     /// <summary>Receives at least one byte; 0 when the peer has ended its direction.</summary>
     /// <exception cref="IOException">The connection broke.</exception>
