@@ -169,7 +169,7 @@ public sealed class ClientConformanceTests
         var (client, peer, _) = await ConnectAsync(
             s_options, Greeting(), Structured(OptionReplyType.ErrorUnsupported), Export(NbdTransmissionFlags.HasFlags));
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 17);
+        peer.Receive(4 + 16 + 16 + 13);
         var first = client!.ReadAsync(0, new byte[512], Cancellation).AsTask();
         var second = client.ReadAsync(512, new byte[512], Cancellation).AsTask();
         var one = NextRequest(peer);
@@ -191,7 +191,7 @@ public sealed class ClientConformanceTests
         var (client, peer, _) = await ConnectAsync(
             s_options, Greeting(), Structured(OptionReplyType.ErrorUnsupported), Export(NbdTransmissionFlags.HasFlags));
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 17);
+        peer.Receive(4 + 16 + 16 + 13);
         await client!.FlushAsync(Cancellation);
         await client.TrimAsync(0, 4096, Cancellation);
         await client.CacheAsync(0, 4096, Cancellation);
@@ -223,7 +223,7 @@ public sealed class ClientConformanceTests
             Reply(NbdOption.Go, OptionReplyType.Info, (ushort)3, 512u, 4096u, 10000u),
             Export(NbdTransmissionFlags.HasFlags));
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 17);
+        peer.Receive(4 + 16 + 16 + 13);
         await Assert.ThrowsAsync<NbdException>(async () => await client!.ReadAsync(1, new byte[512], Cancellation));
         await Assert.ThrowsAsync<NbdException>(async () => await client!.ReadAsync(512, new byte[500], Cancellation));
         var reading = client!.ReadAsync(512, new byte[20480], Cancellation).AsTask();
@@ -252,7 +252,7 @@ public sealed class ClientConformanceTests
         var (client, peer, _) = await ConnectAsync(
             s_options, Greeting(), Structured(OptionReplyType.ErrorUnsupported), Export(NbdTransmissionFlags.HasFlags));
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 17);
+        peer.Receive(4 + 16 + 16 + 13);
         var reading = client!.ReadAsync(0, new byte[512], Cancellation).AsTask();
         peer.Send(Simple(NextRequest(peer).Cookie, (NbdError)error));
         var failure = await Assert.ThrowsAsync<NbdException>(() => reading.WaitAsync(s_limit, Cancellation));
@@ -285,7 +285,7 @@ public sealed class ClientConformanceTests
         var (client, peer, _) = await ConnectAsync(
             s_options, Greeting(), Structured(OptionReplyType.Ack), Export(NbdTransmissionFlags.HasFlags));
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 17);
+        peer.Receive(4 + 16 + 16 + 13);
         var reading = client!.ReadAsync(0, new byte[512], Cancellation).AsTask();
         var header = new byte[ChunkHeader.Size];
         new ChunkHeader(ReplyFlags.Done, (ReplyType)0x8123, NextRequest(peer).Cookie, 6 + 2 + 20).Write(header);
@@ -353,7 +353,7 @@ public sealed class ClientConformanceTests
         var (client, peer, _) = await ConnectAsync(
             s_options, Greeting(), Structured(OptionReplyType.Ack), Export(NbdTransmissionFlags.HasFlags));
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 17);
+        peer.Receive(4 + 16 + 16 + 13);
         var reading = client!.ReadAsync(512, new byte[512], Cancellation).AsTask();
         var header = new byte[ChunkHeader.Size];
         new ChunkHeader(ReplyFlags.Done, ReplyType.ErrorOffset, NextRequest(peer).Cookie, (ulong)length).Write(header);

@@ -90,13 +90,15 @@ public sealed class ServerLifecycleTests
         await disk.Held;
 
         var removing = fixture.Server.RemoveExportAsync("vda", NbdExportRemoval.Hard, Cancellation);
-        await Assert.ThrowsAsync<NbdException>(() => write);
-        Assert.False(removing.IsCompleted);
-        Assert.Equal(0, disk.FinishedWrites);
         await Assert.ThrowsAsync<NbdException>(() => fixture.ConnectAsync("vda"));
+
+        // The client learns of its loss only when the write has finished: it can never land later.
+        Assert.False(removing.IsCompleted);
+        Assert.False(write.IsCompleted);
+        Assert.Equal(0, disk.FinishedWrites);
         hold.SetResult();
         await removing;
-
+        await Assert.ThrowsAsync<NbdException>(() => write);
         Assert.Equal(1, disk.FinishedWrites);
         Assert.Empty(disk.Parents);
         await other.ReadAsync(0, new byte[512], Cancellation);
