@@ -49,7 +49,7 @@ internal static class GraphField
             ? Number(element, name, where)
             : null;
 
-    internal static bool Flag(JsonElement element, string name, string where, bool absent)
+    internal static bool Flag(JsonElement element, string name, string where, bool? absent = null)
     {
         if (element.ValueKind != JsonValueKind.Object)
         {
@@ -58,7 +58,7 @@ internal static class GraphField
 
         if (!element.TryGetProperty(name, out var value))
         {
-            return absent;
+            return absent ?? throw new GraphException($"{where} has no '{name}'");
         }
 
         return value.ValueKind switch

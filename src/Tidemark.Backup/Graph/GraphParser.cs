@@ -121,14 +121,7 @@ public static class GraphParser
             }
 
             var what = $"bitmap '{name}' of {where}";
-            bitmaps.Add(new NodeBitmap(
-                name,
-                GraphField.Number(element, "granularity", what),
-                GraphField.Number(element, "count", what),
-                GraphField.Flag(element, "recording", what, absent: false),
-                GraphField.Flag(element, "persistent", what, absent: false),
-                GraphField.Flag(element, "inconsistent", what, absent: false),
-                GraphField.Flag(element, "busy", what, absent: false)));
+            bitmaps.Add(GraphVersions.ReadBitmap(element, name, what));
         }
 
         return bitmaps;
@@ -188,7 +181,7 @@ public static class GraphParser
             // A filter shows its child's file name. Of the nodes with that name the child is the one that nothing
             // format-like stands above: the format node if there is one, otherwise the protocol node.
             var child = Only(all, other => other.Node.Name != result.Name && other.Node.Filename == result.Filename
-                && !FilterDrivers.IsFilter(other.Node.Driver) && !IsProtocol(other.Node.Driver))
+                && !FilterDrivers.IsFilter(other.Node.Driver) && !GraphVersions.IsProtocol(other.Node.Driver))
                 ?? Only(all, other => other.Node.Name != result.Name && other.Node.Filename == result.Filename
                     && !FilterDrivers.IsFilter(other.Node.Driver));
             return result with { FileNode = child, File = child is null ? NodeLink.Unknown : NodeLink.Known };
@@ -200,7 +193,9 @@ public static class GraphParser
         }
 
         var backing = Only(all, other => other.Node.Name != result.Name && other.Node.Filename == backingFilename
-            && (node.BackingFormat is null ? !IsProtocol(other.Node.Driver) : other.Node.Driver == node.BackingFormat));
+            && (node.BackingFormat is null
+                ? !GraphVersions.IsProtocol(other.Node.Driver)
+                : other.Node.Driver == node.BackingFormat));
         return result with { BackingNode = backing, Backing = backing is null ? NodeLink.Unknown : NodeLink.Known };
     }
 
@@ -222,9 +217,6 @@ public static class GraphParser
 
         return found;
     }
-
-    private static bool IsProtocol(string driver) =>
-        driver is "file" or "host_device" or "nbd" or "http" or "https" or "null-co" or "null-aio" or "rbd" or "ssh";
 
     private static List<GraphExport> ParseExports(JsonElement exports)
     {

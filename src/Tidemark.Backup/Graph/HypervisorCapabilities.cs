@@ -11,6 +11,14 @@ public sealed record HypervisorCapabilities
     private static readonly string[] s_neededForPull =
         ["blockdev-create", "block-export-add", "block-export-del", "query-block-exports"];
 
+    /// <summary>What every QEMU from 5.2 on can do that Tidemark needs: assumed where none can be asked.</summary>
+    public static HypervisorCapabilities Assumed { get; } = new()
+    {
+        Commands = new HashSet<string>(
+            [.. s_needed, .. s_neededForPull, "nbd-server-start", "nbd-server-stop", "object-add", "object-del"],
+            StringComparer.Ordinal),
+    };
+
     /// <summary>The names that <c>query-commands</c> returned.</summary>
     public required IReadOnlySet<string> Commands { get; init; }
 

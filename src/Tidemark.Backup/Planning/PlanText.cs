@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Tidemark.Backup.Definitions;
 using Tidemark.Qmp;
@@ -17,16 +18,50 @@ public static class PlanText
         _ => throw new ArgumentException("neither a plan nor a conflict", nameof(outcome)),
     };
 
-    /// <summary>One command as QMP's JSON.</summary>
+    /// <summary>One command as QMP's JSON, on one line, a space after each colon and comma.</summary>
     public static string Render(QmpCommand command)
     {
-        JsonObject message = new() { ["execute"] = command.Name };
-        if (command.Arguments is not null)
+        var text = new StringBuilder();
+        text.Append("{\"execute\": \"").Append(command.Name).Append('"');
+        if (command.Arguments is { } arguments)
         {
-            message["arguments"] = command.Arguments.DeepClone();
+            text.Append(", \"arguments\": ");
+            Render(text, arguments);
         }
 
-        return message.ToJsonString();
+        return text.Append('}').ToString();
+    }
+
+    private static void Render(StringBuilder text, JsonNode? node)
+    {
+        switch (node)
+        {
+            case JsonObject item:
+                text.Append('{');
+                var isFirst = true;
+                foreach (var (name, value) in item)
+                {
+                    text.Append(isFirst ? "" : ", ").Append('"').Append(JsonEncodedText.Encode(name)).Append("\": ");
+                    Render(text, value);
+                    isFirst = false;
+                }
+
+                text.Append('}');
+                break;
+            case JsonArray list:
+                text.Append('[');
+                for (var index = 0; index < list.Count; index++)
+                {
+                    text.Append(index == 0 ? "" : ", ");
+                    Render(text, list[index]);
+                }
+
+                text.Append(']');
+                break;
+            default:
+                text.Append(node?.ToJsonString() ?? "null");
+                break;
+        }
     }
 
     private static string RenderPlan(BackupPlan plan)
@@ -104,19 +139,17 @@ public static class PlanText
         _ => "C: transfer",
     };
 
-    private static string Render(UndoAction undo) => undo switch
+    private static string Render(UndoAction undo)
     {
-        UndoAction.Job job => $"end job {job.JobId}",
-        UndoAction.Export export => $"remove export {export.Id}",
-        UndoAction.NbdServer server => $"stop the NBD server at {server.Address}",
-        UndoAction.Node node => $"remove node {node.Name}",
-        UndoAction.TemporaryBitmap bitmap => $"remove bitmap {bitmap.Name} of {bitmap.NodeName}",
-        UndoAction.CheckpointBitmap bitmap => $"unless it succeeded: remove bitmap {bitmap.Name} of {bitmap.NodeName}",
-        UndoAction.LocalFile file => $"delete {file.Path}",
-        UndoAction.TargetFile file => $"unless it succeeded: delete {file.Path}",
-        UndoAction.CheckpointFile file => $"unless it succeeded: delete {file.Path}",
-        UndoAction.ServerObject item => $"remove object {item.Id}",
-        UndoAction.LocalDirectory directory => $"delete directory {directory.Path}",
-        _ => throw new ArgumentException("an unknown undo action", nameof(undo)),
-    };
+        var commands = string.Join("; ", UndoCommands.Of(undo).Select(Render));
+        return undo switch
+        {
+            UndoAction.LocalFile file => $"delete {file.Path}",
+            UndoAction.TargetFile file => $"unless it succeeded: delete {file.Path}",
+            UndoAction.CheckpointFile file => $"unless it succeeded: delete {file.Path}",
+            UndoAction.LocalDirectory directory => $"delete directory {directory.Path}",
+            UndoAction.CheckpointBitmap => $"unless it succeeded: {commands}",
+            _ => commands,
+        };
+    }
 }

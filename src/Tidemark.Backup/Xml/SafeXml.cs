@@ -119,7 +119,9 @@ public static class SafeXml
                     && reader.Name.Length <= XmlLimits.MaximumAttributeLength,
                 reader,
                 $"an attribute of '{element.Name.LocalName}' is over {XmlLimits.MaximumAttributeLength} characters");
-            element.Add(new XAttribute(XName.Get(reader.LocalName, reader.NamespaceURI), reader.Value));
+            var isDefaultNamespace = reader.Prefix.Length == 0 && reader.LocalName == "xmlns";
+            element.Add(new XAttribute(
+                isDefaultNamespace ? "xmlns" : XName.Get(reader.LocalName, reader.NamespaceURI), reader.Value));
         }
 
         reader.MoveToElement();

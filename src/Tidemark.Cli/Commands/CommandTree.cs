@@ -3,6 +3,7 @@ using System.CommandLine.Invocation;
 using Tidemark.Cli.Domains;
 using Tidemark.Cli.Images;
 using Tidemark.Cli.Nbd;
+using Tidemark.Cli.Plans;
 using Tidemark.Cli.Terminal;
 
 namespace Tidemark.Cli.Commands;
@@ -30,6 +31,7 @@ internal static class CommandTree
         root.Add(NbdCommand.Create(console));
         root.Add(DomainCommand.Create(console));
         root.Add(ImageCommand.Create(console));
+        root.Add(PlanCommand.Create(console));
         root.Add(StorageDaemonCommand.Create());
         return root;
     }

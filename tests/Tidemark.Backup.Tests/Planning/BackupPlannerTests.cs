@@ -93,6 +93,16 @@ public sealed class BackupPlannerTests
         Assert.IsType<PlanConflict>(outcome);
     }
 
+    /// <summary>The golden plans for a hypervisor that is QEMU.</summary>
+    internal static IEnumerable<(string Name, BackupPlan Plan)> PlansForQemu => Cases
+        .Select(row => row.Data)
+        .Where(name => !name.EndsWith("-embedded-engine", StringComparison.Ordinal))
+        .Select(name =>
+        {
+            var (request, graph, parents) = Build(name);
+            return (name, Assert.IsType<BackupPlan>(BackupPlanner.Plan(request, graph, parents, s_qemu)));
+        });
+
     private static IReadOnlyDictionary<string, ParentDisk> NoParents { get; } = new Dictionary<string, ParentDisk>();
 
     private static (PlanRequest Request, GraphSnapshot Graph, IReadOnlyDictionary<string,

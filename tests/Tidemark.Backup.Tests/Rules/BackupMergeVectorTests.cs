@@ -11,8 +11,8 @@ public sealed class BackupMergeVectorTests
     [Fact]
     public void The_rules_give_what_libvirt_gives()
     {
-        var folder = SharedFolder("vectors/libvirt");
-        Assert.SkipWhen(folder is null, "no ../shared/vectors/libvirt beside the repository");
+        var folder = Transcripts.Shared.Folder("vectors/libvirt");
+        Assert.SkipWhen(folder is null, "no shared/vectors/libvirt beside the repository");
         using var document = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder!, "cases.json")));
         var names = document.RootElement.GetProperty("chain").EnumerateArray().Select(name =>
             name.GetString()!).ToArray();
@@ -52,20 +52,6 @@ public sealed class BackupMergeVectorTests
         }
 
         Assert.True(ran >= 4, $"only {ran} cases ran");
-    }
-
-    internal static string? SharedFolder(string path)
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "Tidemark.slnx")))
-            {
-                var shared = Path.Combine(folder.Parent!.FullName, "shared", path);
-                return Directory.Exists(shared) ? shared : null;
-            }
-        }
-
-        return null;
     }
 
     // The vectors name the chain themselves; their nodes carry no file names that would tell it.

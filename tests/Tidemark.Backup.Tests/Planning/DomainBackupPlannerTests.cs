@@ -1,0 +1,215 @@
+using Tidemark.Backup.Actions;
+using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Graph;
+using Tidemark.Backup.Planning;
+using Tidemark.Backup.Xml;
+using static Tidemark.Backup.Tests.Rules.GraphBuilder;
+
+namespace Tidemark.Backup.Tests.Planning;
+
+public sealed class DomainBackupPlannerTests
+{
+    public static TheoryData<string> Scenarios => [.. DomainScenarios.Names];
+
+    public static TheoryData<string, ErrorClass?, string> Conflicts => new()
+    {
+        { "<domainbackup><disks><disk name='x'/></disks></domainbackup>", ErrorClass.Unsupported, "no disk named 'x'" },
+        { "<domainbackup><disks><disk name='vda' backup='no'/></disks></domainbackup>", ErrorClass.Unsupported,
+            "no disks selected for backup" },
+        { Pull("<server name='h'/>"), ErrorClass.OperationUnsupported, "must specify TCP port" },
+        { Pull("<server transport='fd' fdgroup='g'/>"), ErrorClass.InvalidArgument, "group 'g' was not associated" },
+        { Pull("<server tls='yes' name='h' port='1'/>"), null, "no certificates" },
+        { Push("<disk name='vda' incremental='gone'/>"), ErrorClass.CheckpointInconsistent,
+            "missing or broken bitmap 'gone' for disk 'vda': bitmap 'gone' is missing on node 'a1'" },
+        { Push("<disk name='vda' incremental='stale'/>"), ErrorClass.CheckpointInconsistent, "is inconsistent" },
+        { Push(Encrypted), ErrorClass.OperationUnsupported, "encryption of the target is not carried out" },
+        { Push("<disk name='vda'><driver type='vmdk'/></disk>"), ErrorClass.OperationUnsupported, "format 'vmdk'" },
+        { Push("<disk name='vda' type='file'><target file='/srv/b1.qcow2'/></disk>"), ErrorClass.InvalidArgument,
+            "is open as node 'b1'" },
+        { Push(File("vda", "/t") + File("vdb", "/t")), ErrorClass.InvalidArgument, "is also that of 'vda'" },
+        { Pull(Unix, "<disk name='vda' exportname='e'/><disk name='vdb' exportname='e'/>"), ErrorClass.Unsupported,
+            "export name 'e'" },
+        { Push("<disk name='vdm'/>"), null, "there is no node 'vdm'" },
+        { Push("<disk name='vdj'/>"), ErrorClass.OperationUnsupported, "already in active block job" },
+        { Push("<disk name='vdt'/><disk name='vda'/>"), null, "is also disk 'vdt'" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Scenarios))]
+    public void The_plan_is_the_golden_one(string name)
+    {
+        var outcome = DomainScenarios.Plan(name);
+        Assert.IsType<DomainBackupPlan>(outcome);
+        Golden.Check($"Domain/{name}.txt", PlanText.Render(outcome));
+    }
+
+    [Theory]
+    [MemberData(nameof(Conflicts))]
+    public void What_cannot_be_planned_says_why_and_what_to_do(string xml, ErrorClass? errorClass, string message)
+    {
+        var conflict = Assert.IsType<PlanConflict>(DomainBackupPlanner.Plan(
+            Request(xml), s_graph, HypervisorCapabilities.Assumed));
+        Assert.Equal(errorClass, conflict.Class);
+        Assert.Contains(message, conflict.ToString(), StringComparison.Ordinal);
+        Assert.NotEmpty(conflict.Advice);
+    }
+
+    [Theory]
+    [InlineData("c1", ErrorClass.OperationFailed, "domain moment c1 already exists")]
+    [InlineData("foreign", ErrorClass.Unsupported, "bitmap 'foreign' is on node 'a1' of disk 'vda' already")]
+    [InlineData("libvirt-tmp-activewrite", ErrorClass.InvalidArgument, "is reserved")]
+    [InlineData("tidemark-0123456789abcdef", ErrorClass.InvalidArgument, "is reserved")]
+    [InlineData("on-raw", ErrorClass.Unsupported, "checkpoint for disk vdr unsupported for storage type raw")]
+    [InlineData("nowhere", ErrorClass.Unsupported, "no disk takes part in the checkpoint")]
+    public void What_cannot_be_a_checkpoint_says_why(string name, ErrorClass errorClass, string message)
+    {
+        var disk = name switch { "on-raw" => "vdr", "nowhere" => null, _ => "vda" };
+        var request = Request(Push("<disk name='vda'/>")) with
+        {
+            Checkpoint = new CheckpointDefinition
+            {
+                Name = name,
+                Disks = disk is null
+                    ? [new CheckpointDisk("vda") { HasBitmap = false }]
+                    : [new CheckpointDisk(disk)],
+            },
+            Checkpoints = new Dictionary<string, CheckpointDefinition> { ["c1"] = new() { Name = "c1" } },
+        };
+        var conflict = Assert.IsType<PlanConflict>(
+            DomainBackupPlanner.Plan(request, s_graph, HypervisorCapabilities.Assumed));
+        Assert.Equal(errorClass, conflict.Class);
+        Assert.Contains(message, conflict.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_checkpoint_that_nobody_defined_is_no_base_even_if_its_bitmap_is_there()
+    {
+        var request = Request(Push("<disk name='vda' incremental='foreign'/>")) with
+        {
+            Checkpoints = new Dictionary<string, CheckpointDefinition>(),
+        };
+        var conflict = Assert.IsType<PlanConflict>(
+            DomainBackupPlanner.Plan(request, s_graph, HypervisorCapabilities.Assumed));
+        Assert.Equal(ErrorClass.CheckpointNotFound, conflict.Class);
+        Assert.Equal(("vda", "a1", "foreign"), (conflict.Disk, conflict.Node, conflict.Bitmap));
+    }
+
+    [Fact]
+    public void A_hypervisor_that_lacks_a_command_is_named_before_anything_is_done()
+    {
+        var old = new HypervisorCapabilities { Commands = new HashSet<string> { "transaction" } };
+        var conflict = Assert.IsType<PlanConflict>(
+            DomainBackupPlanner.Plan(Request(Push("<disk name='vda'/>")), s_graph, old));
+        Assert.Contains("blockdev-add", conflict.Reason, StringComparison.Ordinal);
+    }
+
+    /// <summary>Never both, never elsewhere: in push mode on the disk's node and named to the job, in pull mode on the
+    /// scratch, found there by the export, and the job gets none.</summary>
+    [Fact]
+    public void The_temporary_bitmap_lies_where_its_mode_needs_it_and_nowhere_else()
+    {
+        foreach (var name in DomainScenarios.Names)
+        {
+            var plan = Assert.IsType<DomainBackupPlan>(DomainScenarios.Plan(name));
+            var actions = plan.Steps.OfType<PlanStep.Transaction>().Single().Actions;
+            foreach (var add in actions.OfType<BitmapAdd>().Where(add => !add.Persistent))
+            {
+                var disk = plan.Disks.Single(disk => disk.Temporary == new BitmapReference(add.Node, add.Name));
+                var job = actions.OfType<BackupJob>().Single(job => job.JobId == disk.JobId);
+                Assert.True(add.Disabled);
+                if (plan.Mode == BackupMode.Push)
+                {
+                    Assert.Equal((job.Node, add.Name), (add.Node, job.Bitmap));
+                    Assert.Contains(
+                        new UndoAction.TemporaryBitmap(add.Node, add.Name), plan.Steps.SelectMany(step => step.Undo));
+                }
+                else
+                {
+                    Assert.Equal(job.Target, add.Node);
+                    Assert.Null(job.Bitmap);
+                }
+            }
+        }
+    }
+
+    /// <summary>Undone last to first, everything that a plan makes is taken back: nodes, jobs, exports, bitmaps,
+    /// files.</summary>
+    [Fact]
+    public void Whatever_is_made_is_taken_back()
+    {
+        foreach (var name in DomainScenarios.Names)
+        {
+            var plan = Assert.IsType<DomainBackupPlan>(DomainScenarios.Plan(name));
+            var undo = plan.Steps.SelectMany(step => step.Undo).ToArray();
+            foreach (var command in PlanCommands.Sent(plan.Steps))
+            {
+                var arguments = command.Arguments!;
+                UndoAction? needed = command.Name switch
+                {
+                    "blockdev-add" => new UndoAction.Node((string)arguments["node-name"]!),
+                    "blockdev-create" => new UndoAction.Job((string)arguments["job-id"]!),
+                    "block-export-add" => new UndoAction.Export((string)arguments["id"]!),
+                    "nbd-server-start" => new UndoAction.NbdServer(plan.Nbd!),
+                    "object-add" => new UndoAction.ServerObject((string)arguments["id"]!),
+                    _ => null,
+                };
+                Assert.True(needed is null || undo.Contains(needed), $"{name}: {command.Name}");
+            }
+
+            foreach (var action in plan.Steps.OfType<PlanStep.Transaction>().Single().Actions)
+            {
+                UndoAction? needed = action switch
+                {
+                    BackupJob job => new UndoAction.Job(job.JobId),
+                    BitmapAdd { Persistent: true } add => new UndoAction.CheckpointBitmap(add.Node, add.Name),
+                    _ => null,
+                };
+                Assert.True(needed is null || undo.Contains(needed), $"{name}: {action}");
+            }
+        }
+    }
+
+    private static readonly GraphSnapshot s_graph = new(
+        [
+            Image("a1", null, Bitmap("c1"), Bitmap("foreign"), Bitmap("stale", inconsistent: true)),
+            Image("b1", null, Bitmap("c1")),
+            Image("j1", null),
+            new GraphNode
+            {
+                Name = "#block7", Driver = "mirror_top", VirtualSize = Size, BackingNode = "j1",
+                Backing = NodeLink.Known,
+            },
+            new GraphNode { Name = "r1", Driver = "raw", VirtualSize = Size, Filename = "/srv/r1.raw" },
+        ],
+        [], [], []);
+
+    private const string Unix = "<server transport='unix' socket='/run/s'/>";
+
+    private const string Encrypted =
+        "<disk name='vda' type='file'><target file='/t'><encryption format='luks'><secret type='passphrase' "
+        + "usage='u'/></encryption></target></disk>";
+
+    private static DomainBackupRequest Request(string xml) => new()
+    {
+        RunId = DomainScenarios.Run,
+        Backup = BackupXml.Parse(xml),
+        Disks =
+        [
+            new DomainDisk("vda") { NodeName = "a1", Path = "/srv/a1.qcow2" },
+            new DomainDisk("vdb") { NodeName = "b1", Path = "/srv/b1.qcow2" },
+            new DomainDisk("vdj") { NodeName = "j1", Path = "/srv/j1.qcow2" },
+            new DomainDisk("vdm") { Path = "/srv/m.qcow2" },
+            new DomainDisk("vdr") { NodeName = "r1", Path = "/srv/r1.raw" },
+            new DomainDisk("vdt") { NodeName = "a1", Path = "/srv/other.qcow2" },
+        ],
+        Time = 1,
+    };
+
+    private static string Push(string disks) => $"<domainbackup><disks>{disks}</disks></domainbackup>";
+
+    private static string Pull(string server, string disks = "<disk name='vda'/>") =>
+        $"<domainbackup mode='pull'>{server}<disks>{disks}</disks></domainbackup>";
+
+    private static string File(string disk, string path) =>
+        $"<disk name='{disk}' type='file'><target file='{path}'/></disk>";
+}

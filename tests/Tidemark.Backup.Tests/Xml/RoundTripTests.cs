@@ -1,0 +1,106 @@
+using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Tests.Transcripts;
+using Tidemark.Backup.Xml;
+using Tidemark.Testing;
+
+namespace Tidemark.Backup.Tests.Xml;
+
+public sealed class RoundTripTests
+{
+    /// <summary>Whatever can be said comes back as it was said.</summary>
+    [Fact]
+    public void What_is_printed_is_read_back_the_same() => TestSeed.Run(random =>
+    {
+        for (var round = 0; round < 500; round++)
+        {
+            var disks = Enumerable.Range(0, random.Next(1, 5)).Select(_ => Disk(random)).ToArray();
+            var backup = new BackupDefinition
+            {
+                Mode = BackupMode.Pull,
+                Incremental = random.Next(2) == 0 ? null : Text(random),
+                Server = new BackupServer { Transport = ServerTransport.Unix, Socket = "/" + Text(random) },
+                Disks = disks,
+            };
+            var text = BackupXml.Format(backup);
+            var again = BackupXml.Parse(text);
+            Assert.Equal(text, BackupXml.Format(again));
+            Assert.Equal(backup.Server, again.Server);
+            Assert.Equal(disks.Select(Describe), again.Disks!.Select(Describe));
+        }
+    });
+
+    /// <summary>Definitions that people wrote for libvirt, where they lie beside the repository: those that libvirt
+    /// took are read, and come back the same; those that its schema refuses are refused.</summary>
+    [Fact]
+    public void Definitions_written_for_libvirt_come_back_the_same()
+    {
+        var folder = Shared.Folder("facts/qmp/libvirt-xml");
+        Assert.SkipWhen(folder is null, "no shared/facts/qmp beside the repository");
+        var read = 0;
+        foreach (var path in Directory.EnumerateFiles(folder!, "*.xml").Order())
+        {
+            var text = File.ReadAllText(path);
+            var isBackup = text.Contains("<domainbackup", StringComparison.Ordinal);
+            if (!isBackup && !text.Contains("<domaincheckpoint", StringComparison.Ordinal))
+            {
+                continue;
+            }
+
+            string Once(string xml) => isBackup
+                ? BackupXml.Format(BackupXml.Parse(xml))
+                : CheckpointXml.Format(CheckpointXml.Parse(xml));
+            var name = Path.GetFileNameWithoutExtension(path);
+            if (s_refusedBySchema.Contains(name))
+            {
+                Assert.Throws<BackupException>(() => Once(text));
+            }
+            else
+            {
+                var once = Once(text);
+                Assert.True(once == Once(once), name);
+                read++;
+            }
+        }
+
+        Assert.True(read > 40, $"{read} read");
+    }
+
+    private static readonly string[] s_refusedBySchema =
+    [
+        "err-bad-mode", "err-chk-slash", "err-exportname-in-push", "err-network-target", "err-pull-no-port",
+        "err-pull-raw-scratch", "err-push-server", "err-rel-socket",
+    ];
+
+    private static BackupDisk Disk(Random random)
+    {
+        var isFull = random.Next(2) == 0;
+        return new BackupDisk("vd" + (char)('a' + random.Next(26)))
+        {
+            Kind = random.Next(2) == 0 ? ImageKind.Block : ImageKind.File,
+            Mode = isFull ? DiskBackupMode.Full : DiskBackupMode.Incremental,
+            Incremental = isFull ? null : Text(random),
+            ExportName = Text(random),
+            ExportBitmap = random.Next(2) == 0 ? null : Text(random),
+            Format = "qcow2",
+            Image = new BackupImage("/" + Text(random))
+            {
+                Labels = random.Next(2) == 0 ? [] : [new SecurityLabel(Text(random), true, false, Text(random))],
+                Encryption = random.Next(2) == 0 ? null : new ImageEncryption(
+                    "luks",
+                    random.Next(2) == 0 ? null : "qemu",
+                    new EncryptionSecret("passphrase", null, Text(random)),
+                    random.Next(2) == 0 ? null : new EncryptionCipher(Text(random), 256, null, Text(random)),
+                    random.Next(2) == 0 ? null : new EncryptionVector(Text(random), null)),
+            },
+        };
+    }
+
+    private static string Text(Random random) =>
+        string.Concat(Enumerable.Range(0, random.Next(1, 30)).Select(_ => "abc<>&'\" \t\né\rx"[random.Next(14)]));
+
+    private static string Describe(BackupDisk disk)
+    {
+        var image = disk.Image!;
+        return $"{disk with { Image = null }} {image.Path} {string.Join(' ', image.Labels)} {image.Encryption}";
+    }
+}
