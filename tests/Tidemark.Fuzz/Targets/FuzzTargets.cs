@@ -5,9 +5,11 @@ internal static class FuzzTargets
 {
     public static IReadOnlyList<IFuzzTarget> All { get; } =
     [
+        new GraphTarget(),
         new NbdClientTarget(),
         new NbdServerTarget(),
         new NbdUriTarget(),
         new QmpTarget(),
+        new XmlTarget(),
     ];
 }
