@@ -59,16 +59,16 @@ internal sealed class GraphTarget : IFuzzTarget
                     throw new InvalidOperationException($"bitmap '{bitmap.Name}': valid {isValid}, and merged not so");
                 }
 
-                BitmapChain.OtherSize(chain, bitmap.Name);
-                BitmapChain.Reopened(chain, bitmap.Name);
+                _ = BitmapChain.OtherSize(chain, bitmap.Name);
+                _ = BitmapChain.Reopened(chain, bitmap.Name);
             }
 
-            BitmapChain.Snapshot(chain, "o");
-            BitmapChain.Copy(chain, node, shallow: false);
-            BitmapChain.Stream(chain, chain.Top.Name, null);
+            _ = BitmapChain.Snapshot(chain, "o");
+            _ = BitmapChain.Copy(chain, node, shallow: false);
+            _ = BitmapChain.Stream(chain, chain.Top.Name, null);
             if (chain.Layers.Count > 1 && chain.Gap is null)
             {
-                BitmapChain.Commit(chain, chain.Top.Name, chain.Layers[^1].Name);
+                _ = BitmapChain.Commit(chain, chain.Top.Name, chain.Layers[^1].Name);
             }
         }
     }

@@ -56,7 +56,8 @@ internal sealed class XmlTarget : IFuzzTarget
         {
             foreach (var isStatus in new[] { false, true })
             {
-                var text = BackupXml.Format(BackupXml.Parse(new MemoryStream(bytes), isStatus));
+                using var source = new MemoryStream(bytes);
+                var text = BackupXml.Format(BackupXml.Parse(source, isStatus));
                 Same(text, BackupXml.Format(BackupXml.Parse(text, isStatus)));
                 text = BackupXml.Format(BackupAlignment.Complete(BackupAlignment.Align(
                     BackupXml.Parse(text, isStatus), s_disks, "S")));
@@ -65,9 +66,10 @@ internal sealed class XmlTarget : IFuzzTarget
         });
         Try(() =>
         {
-            var text = CheckpointXml.Format(CheckpointXml.Parse(new MemoryStream(bytes)));
+            using var source = new MemoryStream(bytes);
+            var text = CheckpointXml.Format(CheckpointXml.Parse(source));
             Same(text, CheckpointXml.Format(CheckpointXml.Parse(text)));
-            CheckpointAlignment.Align(CheckpointXml.Parse(text), s_disks, 1, null);
+            _ = CheckpointAlignment.Align(CheckpointXml.Parse(text), s_disks, 1, null);
         });
     }
 
