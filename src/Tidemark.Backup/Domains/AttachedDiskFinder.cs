@@ -1,7 +1,7 @@
 // Which disks a domain has, and what they are called.
 //
-// A hypervisor knows nodes, devices and exports, but no disk called 'vda'. A disk is what a guest's device or a writable
-// export uses; where nothing uses anything (an image at rest), it is a node that is no other node's child.
+// A hypervisor knows nodes, devices and exports, but no disk called 'vda'. A disk is what a guest's device or a
+// writable export uses; where nothing uses anything (an image at rest), it is a node that is no other node's child.
 //
 // Its name is the active layer's node name when it is first seen: that is what its owner chose. The name then belongs
 // to the device or export, because an external snapshot puts another node on top, and definitions of checkpoints must
@@ -119,7 +119,8 @@ public static class AttachedDiskFinder
         GraphSnapshot graph, IReadOnlyDictionary<string, string> names, Func<string, bool> isTemporary)
     {
         // What a backup has put over a disk makes it no lower layer.
-        var children = graph.Nodes.Where(node => !isTemporary(node.Name)).SelectMany(node => new[] { node.BackingNode, node.FileNode })
+        var children = graph.Nodes.Where(node => !isTemporary(node.Name))
+            .SelectMany(node => new[] { node.BackingNode, node.FileNode })
             .Where(name => name is not null).ToHashSet(StringComparer.Ordinal);
         foreach (var top in graph.Nodes)
         {

@@ -14,7 +14,8 @@ public sealed record BackupBegin
     /// <summary>Whether targets and scratch files exist already and are used as they are.</summary>
     public bool ReuseExternal { get; init; }
 
-    /// <summary>Whether a disk whose bitmap cannot be trusted is backed up whole, instead of refusing the backup.</summary>
+    /// <summary>Whether a disk whose bitmap cannot be trusted is backed up whole, instead of refusing the
+    /// backup.</summary>
     public bool FallBackToFull { get; init; }
 
     /// <summary>Whether the new checkpoint stays although the backup fails or is given up.</summary>

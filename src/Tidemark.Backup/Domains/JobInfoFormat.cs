@@ -5,7 +5,8 @@ using Tidemark.Backup.Journal;
 
 namespace Tidemark.Backup.Domains;
 
-/// <summary>A job's information as JSON: the answer of <c>domjobinfo --json</c>, and the file of the last job.</summary>
+/// <summary>A job's information as JSON: the answer of <c>domjobinfo --json</c>, and the file of the last
+/// job.</summary>
 public static class JobInfoFormat
 {
     // libvirt's VIR_DOMAIN_JOB_OPERATION_BACKUP.

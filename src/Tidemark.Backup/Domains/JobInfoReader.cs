@@ -66,7 +66,7 @@ internal static class JobInfoReader
 
     private static string Ended(string error) => error == JobJudge.Cancelled ? "canceled" : "failed";
 
-    private static string StateAfter(JobInfoDisk disk, JobEnd end) => disk.State is "completed" or "failed" or "canceled"
-        ? disk.State
+    private static string StateAfter(JobInfoDisk disk, JobEnd end) =>
+        disk.State is "completed" or "failed" or "canceled" ? disk.State
         : disk.State == "gone" ? "failed" : end.Result == JobResult.Completed ? "completed" : "canceled";
 }

@@ -16,6 +16,13 @@ internal static class JobJudge
     /// <summary>What a job that was cancelled has as its error.</summary>
     internal const string Cancelled = "Operation canceled";
 
+    /// <summary>Whether a push that counts as failed may have written all: its jobs are gone with their results, and
+    /// none that is left has failed.</summary>
+    internal static bool MayHaveBeenCompleted(JournalJob job, IReadOnlyList<GraphJob> jobs) =>
+        job.Mode == BackupMode.Push
+        && job.Disks.Any(disk => jobs.All(one => one.Id != disk.JobId))
+        && jobs.All(one => one.Error is null || job.Disks.All(disk => disk.JobId != one.Id));
+
     /// <summary>How it ended; null while it goes on.</summary>
     internal static (JobResult Result, string? Error)? Judge(JournalJob job, IReadOnlyList<GraphJob> jobs)
     {

@@ -1,5 +1,5 @@
-// Finishes what earlier commands left: there is no daemon of ours, so every command that takes a domain's lock does this
-// first.
+// Finishes what earlier commands left: there is no daemon of ours, so every command that takes a domain's lock does
+// this first.
 //
 //   work                        its command died: take back everything
 //   journal without "begun"     its command died, or failed and could not take everything back: take back everything
@@ -7,8 +7,8 @@
 //   "begun", jobs ended         decide how it ended, say so in the journal, then take back what was temporary
 //   "ended"                     a command died while it took things back: go on with that
 //
-// How it ended is durable before the first thing is taken away: whoever goes on later comes to the same result, although
-// the jobs that told of it are not there any more. Taking back is idempotent.
+// How it ended is durable before the first thing is taken away: whoever goes on later comes to the same result,
+// although the jobs that told of it are not there any more. Taking back is idempotent.
 
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Graph;
@@ -22,6 +22,9 @@ namespace Tidemark.Backup.Domains;
 /// <summary>Finishes backups of a domain; the caller holds its lock.</summary>
 internal sealed class JobSettler
 {
+    /// <summary>What a target's name ends with when nobody can tell whether it is whole.</summary>
+    internal const string UnverifiedSuffix = ".unverified";
+
     private readonly DomainSession _session;
 
     internal JobSettler(DomainSession session) => _session = session;
@@ -72,7 +75,11 @@ internal sealed class JobSettler
             var jobs = await HypervisorReader.ReadJobsAsync(_session.Monitor, cancellationToken)
                 .ConfigureAwait(false);
             end = new JobEnd(
-                result, error, Time.GetUtcNow(), result == JobResult.Completed || job.KeepsCheckpoint);
+                result,
+                error,
+                Time.GetUtcNow(),
+                result == JobResult.Completed || job.KeepsCheckpoint,
+                result == JobResult.Failed && JobJudge.MayHaveBeenCompleted(job, jobs));
             info = JobInfoReader.Close(JobInfoReader.Make(record, jobs, end.At, null), end);
             DurableFile.Write(Folder.CompletedPath, JobInfoFormat.ToBytes(info));
             journal.Ended(end);
@@ -84,6 +91,12 @@ internal sealed class JobSettler
                 : JobInfoReader.Close(JobInfoReader.Make(record, [], end.At, null), end);
         }
 
+        if (!end.KeepsCheckpoint && job.Checkpoint is { } checkpoint)
+        {
+            // By the store, not only as a file: a checkpoint made meanwhile follows this one's parent then.
+            _session.Checkpoints.Delete(checkpoint);
+        }
+
         var graph = await _session.ReadGraphAsync(CancellationToken.None).ConfigureAwait(false);
         var undo = record.Undo.Where(action => IsToBeUndone(action, record, end, graph)).ToList();
         var executor = new UndoExecutor(_session.Monitor, Time);
@@ -91,6 +104,11 @@ internal sealed class JobSettler
         if (!end.KeepsCheckpoint && job.Checkpoint is not null)
         {
             errors.AddRange(await RemoveCheckpointAsync(job, executor).ConfigureAwait(false));
+        }
+
+        if (end.KeepsTargets)
+        {
+            errors.AddRange(PutAside(record));
         }
 
         if (errors.Count > 0)
@@ -111,6 +129,9 @@ internal sealed class JobSettler
             return;
         }
 
+        // The jobs first: QEMU 7.2 aborts when its nodes are listed while a blockdev-create formats one.
+        await new UndoExecutor(_session.Monitor, Time).UndoAllAsync([.. record.Undo.OfType<UndoAction.Job>()])
+            .ConfigureAwait(false);
         var graph = await _session.ReadGraphAsync(cancellationToken).ConfigureAwait(false);
         var undo = record.Undo.Where(action => IsToBeUndone(action, record, null, graph)).ToList();
         var errors = await new UndoExecutor(_session.Monitor, Time).UndoAllAsync(undo).ConfigureAwait(false);
@@ -121,6 +142,29 @@ internal sealed class JobSettler
 
         File.Delete(path);
         _session.Options.Note($"cleaned up after run {record.RunId}, which was killed or failed before its end");
+    }
+
+    // The hypervisor went away with the jobs' results. A target that may be whole is nobody's to delete, and one that
+    // may be torn must not be taken for a backup: it gets another name.
+    private List<string> PutAside(JournalRecord record)
+    {
+        List<string> errors = [];
+        foreach (var target in record.Undo.OfType<UndoAction.TargetFile>().Where(target => File.Exists(target.Path)))
+        {
+            try
+            {
+                File.Move(target.Path, target.Path + UnverifiedSuffix, overwrite: true);
+                _session.Options.Note(
+                    $"whether the push had ended cannot be told any more; its target is '{target.Path}"
+                        + $"{UnverifiedSuffix}' now. Compare it before you rely on it, or delete it");
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                errors.Add($"'{target.Path}' could not be renamed: {exception.Message}");
+            }
+        }
+
+        return errors;
     }
 
     // The hypervisor may have been started anew since, and show the disk under another node's name: the checkpoint's
@@ -146,13 +190,15 @@ internal sealed class JobSettler
             // A change that took place keeps what it made: see ChangeService.
             UndoAction.CheckpointBitmap or UndoAction.CheckpointFile =>
                 record.Committed is null && end is not { KeepsCheckpoint: true },
-            UndoAction.TargetFile => record.Committed is null && end is not { Result: JobResult.Completed },
+            UndoAction.TargetFile => record.Committed is null
+                && end is not ({ Result: JobResult.Completed } or { KeepsTargets: true }),
 
             // The hypervisor may have been started anew since, and may run somebody else's NBD server now. Ours stands
             // only where nodes of the backup still stand. If the run never learned whether its start succeeded, a
             // server that shows others' exports may be theirs and is left alone.
             UndoAction.NbdServer => IsHere(record, graph)
-                && (record.ServerStarted || graph.Exports.All(export => export.Type != "nbd" || IsOurs(export, record))),
+                && (record.ServerStarted
+                    || graph.Exports.All(export => export.Type != "nbd" || IsOurs(export, record))),
             _ => true,
         };
 

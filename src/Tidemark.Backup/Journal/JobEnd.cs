@@ -5,4 +5,7 @@ namespace Tidemark.Backup.Journal;
 /// <param name="Error">The first error; null when there was none.</param>
 /// <param name="At">When.</param>
 /// <param name="KeepsCheckpoint">Whether the new checkpoint stays.</param>
-public sealed record JobEnd(JobResult Result, string? Error, DateTimeOffset At, bool KeepsCheckpoint);
+/// <param name="KeepsTargets">Whether the targets stay under another name, because nobody can tell any more whether
+/// they were complete.</param>
+public sealed record JobEnd(
+    JobResult Result, string? Error, DateTimeOffset At, bool KeepsCheckpoint, bool KeepsTargets = false);

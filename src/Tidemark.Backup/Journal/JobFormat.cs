@@ -81,6 +81,7 @@ internal static class JobFormat
         writer.WriteString("error", end.Error);
         writer.WriteString("at", Time(end.At));
         writer.WriteBoolean("keeps-checkpoint", end.KeepsCheckpoint);
+        writer.WriteBoolean("keeps-targets", end.KeepsTargets);
     }
 
     internal static JobEnd ReadEnd(JsonElement end) => new(
@@ -93,7 +94,8 @@ internal static class JobFormat
         },
         end.GetProperty("error").GetString(),
         ReadTime(Text(end, "at")),
-        end.GetProperty("keeps-checkpoint").GetBoolean());
+        end.GetProperty("keeps-checkpoint").GetBoolean(),
+        end.GetProperty("keeps-targets").GetBoolean());
 
     internal static string Time(DateTimeOffset time) => time.ToString("O", CultureInfo.InvariantCulture);
 

@@ -97,6 +97,9 @@ internal sealed class RunRecovery
     {
         if (folder.ReadJournal() is { } record)
         {
+            // The jobs first: QEMU 7.2 aborts when its nodes are listed while a blockdev-create formats one.
+            await new UndoExecutor(monitor, _time).UndoAllAsync([.. record.Undo.OfType<UndoAction.Job>()])
+                .ConfigureAwait(false);
             var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
                 .ConfigureAwait(false);
             var undo = record.Undo.Where(action => IsToBeUndone(action, record, graph)).ToList();

@@ -273,7 +273,8 @@ internal static class ChangeVerbs
                 "snapshot=external" => disk with { IsIncluded = true },
                 "snapshot=no" => disk with { IsIncluded = false },
                 "driver=qcow2" => disk,
-                _ when part.StartsWith("file=/", StringComparison.Ordinal) => disk with { File = part["file=".Length..] },
+                _ when part.StartsWith("file=/", StringComparison.Ordinal) =>
+                    disk with { File = part["file=".Length..] },
                 _ => throw new UsageException(
                     $"--diskspec '{text}': DISK[,snapshot=external|no][,driver=qcow2][,file=FULLPATH]"),
             };

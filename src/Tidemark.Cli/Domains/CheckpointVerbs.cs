@@ -52,7 +52,8 @@ internal static class CheckpointVerbs
             var size = BackupBeginVerb.ReadSize("--granularity", parsed.GetValue(granularity));
             if (isRedefinition && size is not null)
             {
-                throw new UsageException("--granularity is for a new checkpoint: the bitmaps of this one exist already");
+                throw new UsageException(
+                    "--granularity is for a new checkpoint: the bitmaps of this one exist already");
             }
 
             var definition = parsed.GetValue(file) is { } path

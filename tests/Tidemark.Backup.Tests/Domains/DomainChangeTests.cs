@@ -1,0 +1,119 @@
+using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Domains;
+using Tidemark.Testing;
+
+namespace Tidemark.Backup.Tests.Domains;
+
+/// <summary>Checkpoints through snapshots, commits, pulls and copies: every written granule stays named.</summary>
+[Trait("Category", "Interop")]
+public sealed class DomainChangeTests
+{
+    private const long Granule = 65536;
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    private static Action<long, long> Quiet => static (_, _) => { };
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task An_active_commit_keeps_every_bit(bool pivots)
+    {
+        await using var scene = await ChainAsync();
+        await scene.Changes.CommitAsync(
+            new BlockChange { Disk = "vda", IsActive = true, Pivots = pivots }, Quiet, Token);
+        Assert.Equal("c1:Valid c2:Valid*", await scene.ListAsync());
+        await scene.Daemon.WriteAsync("vda", "write -P 9 5M 64k");
+        Assert.Equal(5 * Granule, await scene.SizeAsync("c1"));
+        Assert.InRange((await scene.SizeAsync("c2"))!.Value, 3 * Granule, 5 * Granule);
+        await ContentAsync(scene);
+        var disks = await scene.Service.ListDisksAsync(Token);
+        Assert.Equal(("vda", pivots ? "vda" : disks[0].Node.Name), (disks[0].Name, disks[0].Node.Name));
+        Assert.Equal(pivots, disks[0].Node.Filename == scene.Daemon.DiskPath("vda"));
+    }
+
+    [Fact]
+    public async Task A_commit_below_the_active_layer_keeps_every_bit()
+    {
+        await using var scene = await ChainAsync();
+        var top = (await scene.Service.ListDisksAsync(Token))[0].Node;
+        await scene.Changes.CommitAsync(
+            new BlockChange { Disk = "vda", Top = scene.File("vda.s1"), Base = scene.Daemon.DiskPath("vda") },
+            Quiet,
+            Token);
+        Assert.Equal("c1:Valid c2:Valid*", await scene.ListAsync());
+        Assert.Equal(4 * Granule, await scene.SizeAsync("c1"));
+        Assert.InRange((await scene.SizeAsync("c2"))!.Value, 2 * Granule, 4 * Granule);
+        Assert.Equal(top.Name, (await scene.Service.ListDisksAsync(Token))[0].Node.Name);
+        await ContentAsync(scene);
+    }
+
+    [Fact]
+    public async Task A_pull_keeps_every_bit()
+    {
+        await using var scene = await ChainAsync();
+        await scene.Changes.PullAsync(new BlockChange { Disk = "vda" }, Quiet, Token);
+        Assert.Equal("c1:Valid c2:Valid*", await scene.ListAsync());
+        Assert.Equal(4 * Granule, await scene.SizeAsync("c1"));
+        Assert.Equal(2 * Granule, await scene.SizeAsync("c2"));
+        var disk = (await scene.Service.ListDisksAsync(Token))[0];
+        Assert.Null(disk.Node.BackingNode);
+        await ContentAsync(scene);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_copy_keeps_every_bit(bool shallow)
+    {
+        await using var scene = await ChainAsync();
+        await scene.Changes.CopyAsync(
+            new BlockChange { Disk = "vda", Destination = scene.File("copy"), Pivots = true, IsShallow = shallow },
+            Quiet,
+            Token);
+        Assert.Equal("c1:Valid c2:Valid*", await scene.ListAsync());
+        await scene.Daemon.WriteAsync("vda", "write -P 9 5M 64k");
+        Assert.Equal(5 * Granule, await scene.SizeAsync("c1"));
+        Assert.InRange((await scene.SizeAsync("c2"))!.Value, 3 * Granule, 5 * Granule);
+        var disk = (await scene.Service.ListDisksAsync(Token))[0];
+        Assert.Equal(("vda", scene.File("copy")), (disk.Name, disk.Node.Filename));
+        await ContentAsync(scene);
+    }
+
+    [Fact]
+    public async Task An_increment_across_snapshots_has_what_was_written_in_every_layer()
+    {
+        await using var scene = await ChainAsync();
+        var job = await scene.RunAsync(scene.Push("inc", "c1"));
+        Assert.Equal(4 * Granule, job.DoneBytes);
+        await Tool.RunOkAsync(
+            "qemu-io", "-r", "-c", "read -P 1 1M 64k", "-c", "read -P 2 2M 64k", "-c", "read -P 3 3M 64k",
+            "-c", "read -P 4 4M 64k", scene.File("inc"));
+        await scene.Checkpoints.DeleteAsync("c1", false, false, false, Token);
+        Assert.Equal("c2:Valid*", await scene.ListAsync());
+        Assert.DoesNotContain(await scene.Daemon.BitmapsAsync(), bitmap => bitmap.Name == "c1");
+    }
+
+    // c1, write 1, s1, write 2, c2, write 3, s2, write 4.
+    private static async Task<DomainScene> ChainAsync()
+    {
+        var scene = await DomainScene.StartAsync(embedded: false, nbd: true, "vda");
+        await scene.Checkpoints.CreateAsync(new CheckpointDefinition { Name = "c1" }, null, Token);
+        await scene.Daemon.WriteAsync("vda", "write -P 1 1M 64k");
+        await scene.Changes.SnapshotAsync("s1", [], false, Token);
+        await scene.Daemon.WriteAsync("vda", "write -P 2 2M 64k");
+        await scene.Checkpoints.CreateAsync(new CheckpointDefinition { Name = "c2" }, null, Token);
+        await scene.Daemon.WriteAsync("vda", "write -P 3 3M 64k");
+        await scene.Changes.SnapshotAsync("s2", [], false, Token);
+        await scene.Daemon.WriteAsync("vda", "write -P 4 4M 64k");
+        return scene;
+    }
+
+    private static async Task ContentAsync(DomainScene scene)
+    {
+        await scene.Daemon.WriteAsync("vda", "read -P 1 1M 64k");
+        await scene.Daemon.WriteAsync("vda", "read -P 2 2M 64k");
+        await scene.Daemon.WriteAsync("vda", "read -P 3 3M 64k");
+        await scene.Daemon.WriteAsync("vda", "read -P 4 4M 64k");
+    }
+}
