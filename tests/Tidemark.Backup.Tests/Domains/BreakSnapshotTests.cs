@@ -17,7 +17,6 @@ public sealed class BreakSnapshotTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData("full")]
     [InlineData("none")]
     public async Task A_job_that_lost_its_point_in_time_does_not_say_so(string sync)
     {
