@@ -27,7 +27,7 @@ internal sealed class PeerServer : IDisposable
         var process = Process.Start(start) ?? throw new InvalidOperationException($"could not start {program}");
         var errors = process.StandardError.ReadToEndAsync();
         var watch = Stopwatch.StartNew();
-        while (!File.Exists(socket))
+        while (!IsListening(socket))
         {
             if (process.HasExited || watch.Elapsed > TimeSpan.FromSeconds(20))
             {
@@ -39,6 +39,16 @@ internal sealed class PeerServer : IDisposable
         }
 
         return new PeerServer(process, socket);
+    }
+
+    // The file is there before anybody listens on it; to try it would be a client's visit, which some servers count.
+    private static bool IsListening(string socket)
+    {
+        const int acceptsConnections = 0x10000;
+        return File.ReadLines("/proc/net/unix").Skip(1)
+            .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .Any(fields => fields.Length > 7 && fields[7] == socket
+                && (Convert.ToInt32(fields[3], 16) & acceptsConnections) != 0);
     }
 
     internal void Kill() => _process.Kill();
