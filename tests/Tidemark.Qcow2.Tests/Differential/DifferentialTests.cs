@@ -1,0 +1,103 @@
+using Tidemark.Testing;
+using Xunit;
+
+namespace Tidemark.Qcow2.Tests.Differential;
+
+/// <summary>
+/// An image goes back and forth ten times between a QEMU release and the library: one side makes random changes, the
+/// other reads, checks and describes what it finds, and writes on. Content, check, size, snapshots and bitmaps must be
+/// those of a model that both follow.
+/// </summary>
+/// <remarks><c>TIDEMARK_SOAK=N</c> lets each image go N times.</remarks>
+[Trait("Category", "Interop")]
+[Trait("Category", "Long")]
+public sealed class DifferentialTests
+{
+    private const int Turns = 10;
+
+    private static readonly DifferentialKind[] s_kinds = [.. DifferentialKinds.All()];
+
+    public static TheoryData<string, string> Cases
+    {
+        get
+        {
+            TheoryData<string, string> cases = [];
+            foreach (var version in QemuVersions.Wanted)
+            {
+                foreach (var kind in s_kinds.Where(kind => kind.First <= Version.Parse(version)))
+                {
+                    cases.Add(version, kind.Name);
+                }
+            }
+
+            return cases;
+        }
+    }
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public async Task BackAndForth(string version, string name)
+    {
+        var qemu = QemuVersions.Need(version);
+        var kind = s_kinds.First(kind => kind.Name == name);
+        var rounds = int.TryParse(Environment.GetEnvironmentVariable("TIDEMARK_SOAK"), out var soak) ? soak : 1;
+        for (var round = 0; round < rounds; round++)
+        {
+            await TestSeed.RunAsync(random => RunAsync(qemu, kind, random));
+        }
+    }
+
+    private static async Task RunAsync(QemuVersion qemu, DifferentialKind kind, Random random)
+    {
+        using TemporaryDirectory directory = new(inMemory: true);
+        var path = directory.File("a.qcow2");
+        var scratch = directory.File("read.raw");
+        DiskModel model = new(kind.Length);
+        string? backing = null;
+        if (kind.BackingLength > 0)
+        {
+            backing = directory.File("base.raw");
+            var content = new byte[kind.BackingLength];
+            random.NextBytes(content);
+            await File.WriteAllBytesAsync(backing, content, Token);
+            content.AsSpan(0, Math.Min(content.Length, kind.Length)).CopyTo(model.Bytes);
+        }
+
+        QemuSide theirs = new(qemu, kind, path);
+        OurSide ours = new(kind, path, backing);
+        if (kind.Ours is not null && random.Next(2) == 0)
+        {
+            await ours.CreateAsync();
+            await theirs.JudgeAsync(model, scratch);
+        }
+        else
+        {
+            await theirs.CreateAsync(directory.File("data.raw"), backing);
+        }
+
+        for (var turn = 0; turn < Turns; turn++)
+        {
+            if (turn % 2 == 0)
+            {
+                await theirs.ChangeAsync(model, random);
+                if (model.Unknown.Count > 0)
+                {
+                    var difference = model.Compare(await theirs.ReadAsync(scratch));
+                    Assert.True(difference is null, $"{qemu} reads its own: {difference}");
+                }
+
+                await ours.JudgeAsync(model);
+            }
+            else
+            {
+                await ours.ChangeAsync(model, random);
+                await theirs.JudgeAsync(model, scratch);
+                await ours.JudgeAsync(model);
+            }
+        }
+
+        await theirs.JudgeSnapshotsAsync(model, scratch);
+    }
+}
