@@ -36,7 +36,26 @@ internal static class DifferentialKinds
         {
             HasSnapshots = true, CanCompress = false,
         };
-        yield return new DifferentialKind("lazy refcounts", "lazy_refcounts=on");
+        yield return new DifferentialKind("lazy refcounts", "lazy_refcounts=on")
+        {
+            Ours = new Qcow2CreateOptions { Length = 0, LazyRefcounts = true },
+        };
+        yield return new DifferentialKind("subclusters", "extended_l2=on")
+        {
+            HasSnapshots = true, Ours = new Qcow2CreateOptions { Length = 0, ExtendedL2 = true },
+        };
+        yield return new DifferentialKind("subclusters over a backing file", "extended_l2=on,cluster_size=16k")
+        {
+            ClusterSize = 16384, BackingLength = 1_500_160,
+            Ours = new Qcow2CreateOptions { Length = 0, ExtendedL2 = true, ClusterSize = 16384 },
+        };
+        yield return new DifferentialKind("data file", "data_file={data}") { HasDataFile = true, CanCompress = false };
+        yield return new DifferentialKind("raw data file", "data_file={data},data_file_raw=on")
+        {
+            HasDataFile = true, CanCompress = false,
+        };
+        yield return Kind("resized", "cluster_size=4k", 4096) with { Resizes = true };
+        yield return Kind("kept on discard", "", 65536) with { KeepsOnDiscard = true };
     }
 
     private static DifferentialKind Kind(string name, string options, int clusterSize, int refcountBits = 16)

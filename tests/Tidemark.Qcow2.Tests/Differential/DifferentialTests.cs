@@ -66,7 +66,8 @@ public sealed class DifferentialTests
         }
 
         QemuSide theirs = new(qemu, kind, path);
-        OurSide ours = new(kind, path, backing);
+        var data = directory.File("data.raw");
+        OurSide ours = new(kind, path, backing, kind.HasDataFile ? data : null);
         if (kind.Ours is not null && random.Next(2) == 0)
         {
             await ours.CreateAsync();
@@ -74,7 +75,7 @@ public sealed class DifferentialTests
         }
         else
         {
-            await theirs.CreateAsync(directory.File("data.raw"), backing);
+            await theirs.CreateAsync(data, backing);
         }
 
         for (var turn = 0; turn < Turns; turn++)

@@ -7,7 +7,7 @@ using Xunit;
 namespace Tidemark.Qcow2.Tests.Differential;
 
 /// <summary>The library as writer and as judge of an image.</summary>
-internal sealed class OurSide(DifferentialKind kind, string path, string? backing)
+internal sealed class OurSide(DifferentialKind kind, string path, string? backing, string? dataFile)
 {
     private const int Changes = 12;
 
@@ -32,9 +32,16 @@ internal sealed class OurSide(DifferentialKind kind, string path, string? backin
             await ChangeBitmapsAsync(node, model, random);
         }
 
+        if (kind.Resizes && random.Next(2) == 0)
+        {
+            var size = kind.Length + ((random.Next(2000) - 1000) * 512);
+            await node.ResizeDiskAsync(size, cancellationToken: Token);
+            model.Resize(size);
+        }
+
         for (var count = random.Next(1, Changes); count > 0; count--)
         {
-            var change = DiskChange.Next(random, model, kind.ClusterSize, canCompress: false);
+            var change = DiskChange.Next(random, model, kind.ClusterSize, kind.CanCompress);
             await DoAsync(node, change, random);
             change.ApplyTo(model);
         }
@@ -81,6 +88,11 @@ internal sealed class OurSide(DifferentialKind kind, string path, string? backin
     {
         switch (change.Kind)
         {
+            case DiskChangeKind.Compressed:
+                var packed = new byte[change.Length];
+                packed.AsSpan().Fill(change.Pattern);
+                await node.WriteCompressedAsync(change.Offset, packed, Token);
+                break;
             case DiskChangeKind.Zero:
                 await node.WriteZeroesAsync(change.Offset, change.Length, WriteFlags.None, Token);
                 break;
@@ -137,9 +149,13 @@ internal sealed class OurSide(DifferentialKind kind, string path, string? backin
     private async Task WithNodeAsync(bool readOnly, Func<Qcow2Node, Task> action)
     {
         await using var below = backing is null ? null : RawFileNode.Open("backing", backing, readOnly: true);
+        await using var data = dataFile is null ? null : RawFileNode.Open("data", dataFile, readOnly);
         await using var file = RawFileNode.Open("file", path, readOnly);
-        await using var node = await Qcow2Node.OpenAsync(
-            "a", file, new Qcow2OpenOptions { ReadOnly = readOnly, Backing = below }, Token);
+        Qcow2OpenOptions options = new()
+        {
+            ReadOnly = readOnly, Backing = below, DataFile = data, DiscardNoUnref = kind.KeepsOnDiscard,
+        };
+        await using var node = await Qcow2Node.OpenAsync("a", file, options, Token);
         await action(node);
     }
 }

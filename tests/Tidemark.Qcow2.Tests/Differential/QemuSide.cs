@@ -36,7 +36,7 @@ internal sealed class QemuSide(QemuVersion version, DifferentialKind kind, strin
 
         if (kind.Resizes && random.Next(2) == 0)
         {
-            var size = kind.Length + ((random.Next(2000) - 1000) * 512);
+            var size = (kind.Length / 512 * 512) + ((random.Next(2000) - 1000) * 512);
             await RunAsync(QemuImg, "resize", "-q", "-f", "qcow2", "--shrink", path, Number(size));
             model.Resize(size);
         }
@@ -95,9 +95,9 @@ internal sealed class QemuSide(QemuVersion version, DifferentialKind kind, strin
     /// <summary>Goes back to each snapshot: nobody has harmed it.</summary>
     internal async Task JudgeSnapshotsAsync(DiskModel model, string scratch)
     {
-        foreach (var name in model.Snapshots.Count > 0 ? model.Bitmaps.Keys : [])
+        // QEMU goes back to no snapshot while there are bitmaps.
+        foreach (var name in model.Bitmaps.Keys.Where(_ => model.Snapshots.Count > 0))
         {
-            // QEMU goes back to no snapshot while there are bitmaps.
             await RunAsync(QemuImg, "bitmap", "--remove", path, name);
         }
 

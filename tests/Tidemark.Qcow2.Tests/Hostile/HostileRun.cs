@@ -25,17 +25,22 @@ public sealed class HostileRun : IAsyncDisposable
     public const long MemoryLimit = 64 << 20;
 
     private const int CacheLimit = 64 << 10;
+    private const int CheckLimit = 4 << 20;
     private const int Capacity = 8 << 20;
     private const byte GuestByte = 0xa5;
     private const int MaximumRange = 200_000;
+    private const int LargestCluster = 2 << 20;
 
     private readonly ImageSketch[] _sketches = HostileSketches.All();
     private readonly BudgetFile _file = new("hostile", Capacity);
+    private readonly BudgetFile _data = new("data", 1 << 20);
     private readonly MemoryNode _backing = new("backing", new byte[30_000]);
     private readonly byte[] _buffer = new byte[MaximumRange];
-    private readonly byte[] _guest = [.. Enumerable.Repeat(GuestByte, MaximumRange)];
+    private readonly byte[] _guest = [.. Enumerable.Repeat(GuestByte, LargestCluster)];
     private readonly List<string> _log = [];
     private readonly ExtentList _extents = new();
+    private readonly List<MappedExtent> _mapped = [];
+    private bool _hasDataFile;
 
     /// <summary>What the last execution did.</summary>
     public string Story => string.Join("; ", _log);
@@ -46,6 +51,7 @@ public sealed class HostileRun : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _file.DisposeAsync();
+        await _data.DisposeAsync();
         await _backing.DisposeAsync();
     }
 
@@ -57,6 +63,9 @@ public sealed class HostileRun : IAsyncDisposable
         var sketch = _sketches[random.Next(_sketches.Length)];
         _log.Add($"sketch {Array.IndexOf(_sketches, sketch)}: {sketch.Options}");
         _file.Reset(sketch.File, sketch.File.Length);
+        _data.Reset(sketch.Data, sketch.Data.Length);
+        _data.LengthBudget = 1L << 56;
+        _hasDataFile = sketch.Options.HasDataFile;
         for (var count = random.Next(4); count >= 0; count--)
         {
             _log.Add(ImageMutation.Apply(_file.Content, sketch, random));
@@ -67,7 +76,7 @@ public sealed class HostileRun : IAsyncDisposable
         var before = GC.GetAllocatedBytesForCurrentThread();
         if (random.Next(3) == 0)
         {
-            Check();
+            Check(random);
         }
 
         if (random.Next(2) == 0)
@@ -103,11 +112,13 @@ public sealed class HostileRun : IAsyncDisposable
         }
     }
 
-    private void Check()
+    private void Check(Random random)
     {
-        _log.Add("check");
-        _file.IsSealed = true;
-        Do(2_000_000, () => Wait(Qcow2Check.RunAsync(_file, CacheLimit * 64)));
+        var repair = (Qcow2Repair)random.Next(3);
+        _log.Add($"check, repair {repair}");
+        _file.IsSealed = repair == Qcow2Repair.None;
+        Do(2_000_000, () => Wait(Qcow2Check.RunAsync(
+            _file, new Qcow2CheckOptions { Repair = repair, MemoryLimit = CheckLimit })));
         _file.IsSealed = false;
     }
 
@@ -154,6 +165,9 @@ public sealed class HostileRun : IAsyncDisposable
             ReadOnly = readOnly,
             Backing = random.Next(2) == 0 ? _backing : null,
             WithoutBacking = true,
+            DataFile = _hasDataFile ? _data : null,
+            DiscardNoUnref = random.Next(4) == 0,
+            BrokenBitmaps = (BrokenBitmapPolicy)random.Next(3),
             MetadataCacheLimit = CacheLimit,
             GrowthStep = 4096,
         })));
@@ -164,23 +178,30 @@ public sealed class HostileRun : IAsyncDisposable
     private void ReadStep(Qcow2Node node, Random random)
     {
         var (offset, length) = Range(node.Length, random);
-        if (random.Next(2) == 0)
+        switch (random.Next(3))
         {
-            _log.Add($"read {offset}+{length}");
-            Do(Budget(length, node), () => Wait(node.ReadAsync(offset, _buffer.AsMemory(0, length))));
-        }
-        else
-        {
-            _log.Add($"status {offset}+{length}");
-            _extents.Clear();
-            Do(Budget(length, node), () => Wait(node.GetBlockStatusAsync(offset, length, _extents)));
+            case 0:
+                _log.Add($"read {offset}+{length}");
+                Do(Budget(length, node), () => Wait(node.ReadAsync(offset, _buffer.AsMemory(0, length))));
+                break;
+            case 1:
+                _log.Add($"status {offset}+{length}");
+                _extents.Clear();
+                Do(Budget(length, node), () => Wait(node.GetBlockStatusAsync(offset, length, _extents)));
+                break;
+            default:
+                _log.Add($"map {offset}+{length}");
+                _mapped.Clear();
+                Do(Budget(length, node), () => Wait(node.MapAsync(offset, length, _mapped)));
+                break;
         }
     }
 
     private void WriteStep(Qcow2Node node, Random random)
     {
         var (offset, length) = Range(node.Length, random);
-        var kind = random.Next(9);
+        var kind = random.Next(11);
+        var change = random.Next(-200, 200) * 512L;
         _log.Add($"step {kind} {offset}+{length}");
         Do(Budget(length, node), () =>
         {
@@ -204,11 +225,27 @@ public sealed class HostileRun : IAsyncDisposable
                 case 5:
                     ChangeBitmaps(node);
                     break;
+                case 6:
+                    Wait(node.ResizeDiskAsync(Math.Max(0, (node.Length + change) & ~511L)));
+                    break;
+                case 7:
+                    WriteCompressed(node, offset);
+                    break;
                 default:
                     Wait(node.WriteAsync(offset, _guest.AsMemory(0, length)));
                     break;
             }
         });
+    }
+
+    private void WriteCompressed(Qcow2Node node, long offset)
+    {
+        var start = offset / node.ClusterSize * node.ClusterSize;
+        var length = (int)Math.Min(node.ClusterSize, node.Length - start);
+        if (length > 0)
+        {
+            Wait(node.WriteCompressedAsync(start, _guest.AsMemory(0, length)));
+        }
     }
 
     private static void ChangeBitmaps(Qcow2Node node)

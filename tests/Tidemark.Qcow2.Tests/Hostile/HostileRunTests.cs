@@ -40,17 +40,13 @@ public sealed class HostileRunTests
     {
         foreach (var sketch in HostileSketches.All())
         {
-            if (sketch.Options.HasDataFile || sketch.Options.HasExtendedL2)
-            {
-                continue;
-            }
-
             BudgetFile file = new("file", 4 << 20);
             file.Reset(sketch.File, sketch.File.Length);
+            MemoryNode? data = sketch.Options.HasDataFile ? new MemoryNode("data", sketch.Data) : null;
             var report = await Qcow2Check.RunAsync(file, Token);
             Assert.True(report.IsClean, $"{sketch.Options}: {string.Join("; ", report.Messages)}");
             await using var node = await Qcow2Node.OpenAsync(
-                "a", file, new Qcow2OpenOptions { ReadOnly = true, WithoutBacking = true }, Token);
+                "a", file, new Qcow2OpenOptions { ReadOnly = true, WithoutBacking = true, DataFile = data }, Token);
             var disk = new byte[node.Length];
             await node.ReadAsync(0, disk, Token);
             Assert.True(disk.AsSpan().SequenceEqual(sketch.Disk), $"{sketch.Options}");
