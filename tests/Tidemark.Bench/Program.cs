@@ -37,6 +37,7 @@ internal static class Program
             await PushContests.RunAsync(bench);
             await RepositoryContests.RunAsync(bench);
             await NbdContests.RunAsync(bench);
+            await ImageContests.RunAsync(bench);
         }
         catch (Exception exception) when (exception is InvalidOperationException or IOException)
         {

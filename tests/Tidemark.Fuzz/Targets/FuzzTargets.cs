@@ -9,6 +9,7 @@ internal static class FuzzTargets
         new NbdClientTarget(),
         new NbdServerTarget(),
         new NbdUriTarget(),
+        new Qcow2Target(),
         new QmpTarget(),
         new XmlTarget(),
     ];

@@ -24,7 +24,7 @@ internal static class DifferentialKinds
         };
         yield return Kind("over a shorter backing file", "", 65536) with { BackingLength = 1_500_160 };
         yield return Kind("over a longer backing file", "cluster_size=8k", 8192) with { BackingLength = 4_000_256 };
-        yield return new DifferentialKind("zstd", "compression_type=zstd,cluster_size=16k") 
+        yield return new DifferentialKind("zstd", "compression_type=zstd,cluster_size=16k")
         {
             ClusterSize = 16384, First = new Version(7, 2),
         };

@@ -142,7 +142,6 @@ public sealed class HostileRun : IAsyncDisposable
     private void Write(Random random)
     {
         _log.Add("open for writing");
-        var header = _file.Content[..Math.Min(_file.Content.Length, 112)].ToArray();
         if (Open(readOnly: false, random) is not { } node)
         {
             return;
@@ -154,7 +153,7 @@ public sealed class HostileRun : IAsyncDisposable
         }
 
         Do(200_000, () => Wait(node.DisposeAsync()));
-        CheckTables(header);
+        CheckTables();
     }
 
     private Qcow2Node? Open(bool readOnly, Random random)
@@ -306,15 +305,22 @@ public sealed class HostileRun : IAsyncDisposable
         ? task.GetAwaiter().GetResult()
         : throw new BudgetException("an operation waits for ever");
 
-    private void CheckTables(byte[] header)
+    // The tables that the header names now: a resize or a repair may have moved them.
+    private void CheckTables()
     {
         var content = _file.Content;
+        if (content.Length < 112)
+        {
+            return;
+        }
+
+        var header = content[..112];
         CheckRange(content, 0, 112, "the header");
-        var l1 = BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(40));
-        var l1Length = Math.Min(BinaryPrimitives.ReadUInt32BigEndian(header.AsSpan(36)) * 8L, Capacity);
+        var l1 = BinaryPrimitives.ReadUInt64BigEndian(header[40..]);
+        var l1Length = Math.Min(BinaryPrimitives.ReadUInt32BigEndian(header[36..]) * 8L, Capacity);
         CheckRange(content, (long)Math.Min(l1, int.MaxValue), l1Length, "the L1 table");
-        var table = BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(48));
-        CheckRange(content, (long)Math.Min(table, int.MaxValue), 1 << header[23], "the refcount table");
+        var table = BinaryPrimitives.ReadUInt64BigEndian(header[48..]);
+        CheckRange(content, (long)Math.Min(table, int.MaxValue), 1 << (header[23] & 31), "the refcount table");
     }
 
     private static void CheckRange(ReadOnlySpan<byte> content, long offset, long length, string what)
