@@ -195,7 +195,14 @@ public sealed partial class Qcow2Check
 
     private async ValueTask CountBitmapAsync(BitmapDirectoryEntry entry, CancellationToken cancellationToken)
     {
-        var length = entry.TableEntries * 8L;
+        var length = (uint)entry.TableEntries * 8L;
+        if (length / 8 * ClusterSize > Math.Max(ClusterSize, Qcow2Limits.MaximumBitmapBytes))
+        {
+            // In a huge and empty file such a table would be read for hours.
+            Report($"the table of bitmap '{entry.Name}' has {length / 8} entries, which is not possible");
+            return;
+        }
+
         if (!Use(entry.TableOffset, length, UseKind.Other, $"table of bitmap '{entry.Name}'"))
         {
             return;

@@ -72,7 +72,8 @@ public sealed class HostileRun : IAsyncDisposable
         }
 
         Stretch(random);
-        _file.LengthBudget = _file.Length + (1L << 30);
+        // A repair puts new refcounts behind what the image refers to, up to 2^20 clusters past its end.
+        _file.LengthBudget = _file.Length + (1L << 30) + ((1L << 20) * sketch.ClusterSize);
         var before = GC.GetAllocatedBytesForCurrentThread();
         if (random.Next(3) == 0)
         {

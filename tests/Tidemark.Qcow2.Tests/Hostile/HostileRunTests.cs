@@ -17,7 +17,7 @@ public sealed class HostileRunTests
     {
         await using HostileRun run = new();
         var clock = Stopwatch.StartNew();
-        for (var count = 0; count < 20_000; count++)
+        for (var count = 0; count < 5_000; count++)
         {
             var seed = random.Next();
             try
@@ -31,8 +31,8 @@ public sealed class HostileRunTests
         }
 
         TestContext.Current.TestOutputHelper?.WriteLine(
-            $"{run.Opened} opened, {20_000 / clock.Elapsed.TotalSeconds:0} executions/s");
-        Assert.True(run.Opened > 2000, $"only {run.Opened} of the damaged images opened: the damage is too coarse");
+            $"{run.Opened} opened, {5_000 / clock.Elapsed.TotalSeconds:0} executions/s");
+        Assert.True(run.Opened > 500, $"only {run.Opened} of the damaged images opened: the damage is too coarse");
     });
 
     [Fact]
