@@ -42,7 +42,8 @@ public sealed class AllocationDepthTests
     }
 
     private static ValueTask<Qcow2Chain> OpenAsync(TemporaryDirectory directory, string name, bool readOnly = false) =>
-        Qcow2Chain.OpenAsync(directory.File(name), new Qcow2ChainOptions { ReadOnly = readOnly }, Cancellation);
+        Qcow2Chain.OpenAsync(
+            directory.File(name), new Qcow2ChainOptions { ReadOnly = readOnly, FollowNames = true }, Cancellation);
 
     private static async Task<List<NbdExtent>> AskAsync(NbdEndPoint endPoint, string export)
     {

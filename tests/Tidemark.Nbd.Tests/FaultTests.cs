@@ -172,7 +172,8 @@ public sealed class FaultTests
             {
                 var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
                 silent.Add(socket);
-                await socket.ConnectAsync(new UnixDomainSocketEndPoint(fixture.SocketPath), Cancellation);
+                await Task.Run(
+                    () => socket.Connect(new UnixDomainSocketEndPoint(fixture.SocketPath)), Cancellation);
             }
 
             // Who is in is served; the limit holds; who comes now gets in when the silent ones are cut off.

