@@ -11,7 +11,7 @@ namespace Tidemark.Bench;
 internal sealed record BenchOptions(
     long DiskLength, int Repetitions, int NbdSeconds, string Only, string ResultFolder)
 {
-    public const string Usage = "./bench [--quick] [--repetitions N] [--only WORD]";
+    public const string Usage = "./bench [--quick] [--repetitions N] [[--only] WORD]";
 
     public static BenchOptions Parse(string[] arguments, string root)
     {
@@ -24,6 +24,7 @@ internal sealed record BenchOptions(
                 "--repetitions" when index + 1 < arguments.Length =>
                     options with { Repetitions = int.Parse(arguments[++index], CultureInfo.InvariantCulture) },
                 "--only" when index + 1 < arguments.Length => options with { Only = arguments[++index] },
+                var word when !word.StartsWith('-') => options with { Only = word },
                 _ => throw new ArgumentException($"unknown: {arguments[index]}; {Usage}"),
             };
         }

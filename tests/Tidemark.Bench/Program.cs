@@ -38,6 +38,7 @@ internal static class Program
             await RepositoryContests.RunAsync(bench);
             await NbdContests.RunAsync(bench);
             await ImageContests.RunAsync(bench);
+            await NbdCopyContests.RunAsync(bench);
         }
         catch (Exception exception) when (exception is InvalidOperationException or IOException)
         {

@@ -12,6 +12,15 @@ internal static class Programs
         AppContext.BaseDirectory, "..", "..", "Tidemark.Cli",
         Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory)), "tidemark"));
 
+    /// <summary>Our program compiled ahead of time, as a release has it; <c>./bench</c> makes it.</summary>
+    private static string Native { get; } = Path.GetFullPath(Path.Combine(
+        AppContext.BaseDirectory, "..", "..", "..", "native", "tidemark"));
+
+    /// <summary>The contestants of ours for a verb: the native program first, if it is there.</summary>
+    public static IReadOnlyList<(string Who, string Program)> Ours(string verb) => File.Exists(Native)
+        ? [($"tidemark {verb} (native)", Native), ($"tidemark {verb}", Tidemark)]
+        : [($"tidemark {verb}", Tidemark)];
+
     /// <summary>A folder for state and caches, so that none of the machine's own is used.</summary>
     public static string StateFolder { get; set; } = "";
 

@@ -20,6 +20,9 @@ internal sealed class NbdServeCommand
     private const string DefaultAddress = "127.0.0.1";
     private const int DefaultConnections = 64;
 
+    /// <summary>Enough for requests of 2 MiB on a handful of connections; the process stays small.</summary>
+    private const long BytesInFlight = 16L << 20;
+
     private readonly CommandConsole _console;
     private readonly Command _command = new(Name, "Serve a disk image over NBD until a signal comes.");
     private readonly Argument<string> _path = new("PATH") { Description = "A raw or qcow2 image, or a block device." };
@@ -132,6 +135,7 @@ internal sealed class NbdServeCommand
                 new NbdServerOptions
                 {
                     MaximumConnections = connections,
+                    BytesInFlight = BytesInFlight,
                     StopAfterLastClient = parsed.GetValue(_once),
                     Tls = tls,
                 },

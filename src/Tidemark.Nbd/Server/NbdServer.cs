@@ -38,6 +38,7 @@ public sealed class NbdServer : IAsyncDisposable
     {
         Options = options ?? new NbdServerOptions();
         _places = new SemaphoreSlim(Options.MaximumConnections);
+        Budget = new ByteBudget(Options.BytesInFlight);
     }
 
     /// <summary>Raised once for each export when it is gone: no client is connected, its backend is disposed. Handlers
@@ -86,6 +87,12 @@ public sealed class NbdServer : IAsyncDisposable
             }
         }
     }
+
+    /// <summary>The memory of the requests of all connections.</summary>
+    internal ServerBuffers Buffers { get; } = new();
+
+    /// <summary>The limit on it.</summary>
+    internal ByteBudget Budget { get; }
 
     /// <summary>Whether the server is stopping: options are refused, no new client is let in.</summary>
     internal bool IsStopping => _stopping;

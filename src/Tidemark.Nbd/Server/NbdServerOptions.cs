@@ -15,6 +15,10 @@ public sealed record NbdServerOptions
     /// <summary>How many requests of one connection are worked on at once: its threads at most.</summary>
     public int WorkersPerConnection { get; init; } = 16;
 
+    /// <summary>How many bytes the long requests (over 64 KiB) of all connections hold in memory together; further ones
+    /// wait. One request of each connection is let in whatever the others hold.</summary>
+    public long BytesInFlight { get; init; } = 256L << 20;
+
     /// <summary>How many bytes the requests of one connection hold in memory; the next request waits.</summary>
     public int BytesInFlightPerConnection { get; init; } = 64 << 20;
 

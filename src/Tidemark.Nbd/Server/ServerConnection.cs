@@ -147,8 +147,7 @@ internal sealed class ServerConnection
             }
         }
 
-        var transmission = new Transmission(
-            this, _transport, _receiver, handshake, _server.Options);
+        var transmission = new Transmission(this, _transport, _receiver, handshake);
         lock (_gate)
         {
             _transmission = transmission;

@@ -6,10 +6,10 @@ namespace Tidemark.Nbd.Server;
 //
 // The idea. A worker is a thread with blocking calls. One of them leads: it alone receives. What it does with a
 // request depends on what the request is likely to cost:
-//   * A small read or write, while the node has lately been quick (its bytes were in memory): the leader serves it
-//     itself and stays leader. Replies gather in its buffer and leave together when no whole request is waiting any
-//     more, so at depth 16 one system call brings many requests and one takes many replies.
-//   * Anything that may take long, or a node that has been slow: the leader gives the lead to another worker, made
+//   * A read or write, while the node has lately not waited for a device (LeadPolicy): the leader serves it itself and
+//     stays leader. Small replies gather in its buffer and leave together when no whole request is waiting any more, so
+//     at depth 16 one system call brings many requests and one takes many replies.
+//   * Anything that may take long, or a node that has waited: the leader gives the lead to another worker, made
 //     if there is none idle, and then serves the request. So slow requests run side by side, up to a limit.
 //   * A request whose task does not complete at once: the lead is given up before the worker blocks on it.
 //
@@ -18,31 +18,21 @@ namespace Tidemark.Nbd.Server;
 // no write lands after a connection was reported as gone.
 internal sealed class Transmission
 {
-    /// <summary>Longer requests are served by a thread of their own
-    /// when others wait, and are answered at once.</summary>
+    /// <summary>Replies up to this length gather; longer ones leave at once, and their bytes are counted.</summary>
     internal const int SmallRequest = 64 * 1024;
-
-    /// <summary>A node whose small requests take longer than this on average is waiting for a device.</summary>
-    private static readonly TimeSpan s_slow = TimeSpan.FromMicroseconds(50);
-
-    /// <summary>How long small requests are shared out then, before the
-    /// leader tries again to serve them itself.</summary>
-    private static readonly TimeSpan s_sharing = TimeSpan.FromMilliseconds(100);
 
     /// <summary>How long a worker without work stays.</summary>
     private static readonly TimeSpan s_idleTime = TimeSpan.FromSeconds(5);
 
     private readonly ServerConnection _connection;
     private readonly NbdTransport _transport;
-    private readonly TimeProvider _time;
-    private readonly long _slowTicks;
-    private readonly long _sharingTicks;
+    private readonly ByteBudget _budget;
+    private readonly Func<bool> _othersWait;
     private readonly int _maximumWorkers;
     private readonly long _maximumBytes;
 
     private readonly object _gate = new();
     private readonly Lock _sendGate = new();
-    private readonly object _bytesGate = new();
 
     // Guarded by _gate.
     private bool _hasLeader;
@@ -50,12 +40,8 @@ internal sealed class Transmission
     private int _idleWorkers;
     private int _workers = 1;
 
-    // Guarded by _bytesGate.
+    // The budget's alone.
     private long _bytesInFlight;
-
-    // The leader's alone.
-    private long _averageTicks;
-    private long _shareUntil;
 
     private volatile bool _stopping;
 
@@ -63,9 +49,10 @@ internal sealed class Transmission
         ServerConnection connection,
         NbdTransport transport,
         ReceiveBuffer receiver,
-        ServerHandshake handshake,
-        NbdServerOptions options)
+        ServerHandshake handshake)
     {
+        var server = handshake.Server;
+        var options = server.Options;
         _connection = connection;
         _transport = transport;
         Receiver = receiver;
@@ -74,9 +61,10 @@ internal sealed class Transmission
         ExtendedHeaders = handshake.ExtendedHeaders;
         Contexts = handshake.SelectedContexts;
         RequestSize = RequestHeader.SizeOf(ExtendedHeaders);
-        _time = options.TimeProvider;
-        _slowTicks = (long)(s_slow.TotalSeconds * _time.TimestampFrequency);
-        _sharingTicks = (long)(s_sharing.TotalSeconds * _time.TimestampFrequency);
+        Buffers = server.Buffers;
+        Policy = new LeadPolicy(options.TimeProvider);
+        _budget = server.Budget;
+        _othersWait = () => !Receiver.Waiting.IsEmpty || _transport.HasWaitingBytes;
         _maximumWorkers = Math.Max(1, options.WorkersPerConnection);
         _maximumBytes = Math.Max(NbdLimits.MaximumPayload, options.BytesInFlightPerConnection);
     }
@@ -98,8 +86,11 @@ internal sealed class Transmission
     /// <summary>Whether no further request is to be received.</summary>
     internal bool IsStopping => _stopping;
 
-    /// <summary>A time stamp for <see cref="Measure"/>.</summary>
-    internal long Now => _time.GetTimestamp();
+    /// <summary>The server's memory for requests.</summary>
+    internal ServerBuffers Buffers { get; }
+
+    /// <summary>The leader's alone.</summary>
+    internal LeadPolicy Policy { get; }
 
     /// <summary>The leader's question: has a whole request, with its payload, been received already?</summary>
     internal bool HasWholeRequest
@@ -196,71 +187,18 @@ internal sealed class Transmission
 
         return request.Command switch
         {
-            NbdCommand.Read or NbdCommand.Write when request.Length <= SmallRequest =>
-                _shareUntil != 0 && IsSharing(),
-            NbdCommand.Read or NbdCommand.Write or NbdCommand.BlockStatus =>
-                !Receiver.Waiting.IsEmpty || _transport.HasWaitingBytes,
+            NbdCommand.Read or NbdCommand.Write => Policy.ShouldShare(request.Length, _othersWait),
+            NbdCommand.BlockStatus => _othersWait(),
             _ => true,
         };
     }
 
-    /// <summary>
-    /// Learns how long a small read or write took that the leader served while it led. Shared ones say nothing: they
-    /// also wait for each other, for the processor or a lock of the file, and would keep sharing alive by themselves.
-    /// </summary>
-    internal void Measure(in RequestHeader request, long started)
-    {
-        if (request.Length > SmallRequest || request.Command is not (NbdCommand.Read or NbdCommand.Write))
-        {
-            return;
-        }
-
-        // One long sample is a thread that lost the processor; a slow device shows in several.
-        var now = Now;
-        var sample = Math.Min(now - started, 4 * _slowTicks);
-        _averageTicks += (sample - _averageTicks) >> 3;
-        if (_averageTicks > _slowTicks)
-        {
-            _averageTicks = _slowTicks / 2;
-            _shareUntil = now + _sharingTicks;
-        }
-    }
-
-    private bool IsSharing()
-    {
-        if (Now < _shareUntil)
-        {
-            return true;
-        }
-
-        _shareUntil = 0;
-        return false;
-    }
-
     /// <summary>Waits until a request's bytes are within the limit.
     /// Only the leader waits; the others give back.</summary>
-    internal void ReserveBytes(long count)
-    {
-        lock (_bytesGate)
-        {
-            while (_bytesInFlight > 0 && _bytesInFlight + count > _maximumBytes)
-            {
-                Monitor.Wait(_bytesGate);
-            }
-
-            _bytesInFlight += count;
-        }
-    }
+    internal void ReserveBytes(long count) => _budget.Take(count, ref _bytesInFlight, _maximumBytes);
 
     /// <summary>Gives bytes back.</summary>
-    internal void ReleaseBytes(long count)
-    {
-        lock (_bytesGate)
-        {
-            _bytesInFlight -= count;
-            Monitor.PulseAll(_bytesGate);
-        }
-    }
+    internal void ReleaseBytes(long count) => _budget.GiveBack(count, ref _bytesInFlight);
 
     /// <summary>Sends whole replies. A connection that breaks here is ended; nothing is thrown.</summary>
     internal void Send(ReadOnlySpan<byte> replies)

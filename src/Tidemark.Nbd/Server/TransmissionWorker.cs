@@ -1,6 +1,4 @@
-using System.Buffers;
 using System.Buffers.Binary;
-using System.Runtime.CompilerServices;
 using System.Text;
 using Tidemark.Blocks.Extents;
 using Tidemark.Blocks.Nodes;
@@ -19,7 +17,7 @@ namespace Tidemark.Nbd.Server;
 internal sealed class TransmissionWorker
 {
     /// <summary>Room for the replies that gather; a longer reply gets a buffer of its own size.</summary>
-    private const int GatherSize = Transmission.SmallRequest + 4096;
+    private const int GatherSize = Transmission.SmallRequest + ServerBuffers.HeaderRoom;
 
     private const int MaximumMessageLength = 1024;
 
@@ -101,8 +99,8 @@ internal sealed class TransmissionWorker
             _sent = _filled = 0;
             if (_output.Length < length)
             {
-                Return(ref _output);
-                _output = ArrayPool<byte>.Shared.Rent(Math.Max(length, GatherSize));
+                GiveBack(ref _output);
+                _output = _transmission.Buffers.Take(Math.Max(length, GatherSize));
             }
         }
 
@@ -233,11 +231,13 @@ internal sealed class TransmissionWorker
                 SendFinished();
             }
 
-            var started = _transmission.Now;
-            Serve(request);
-            if (_leading)
+            if (_leading && request.Command is NbdCommand.Read or NbdCommand.Write)
             {
-                _transmission.Measure(request, started);
+                ServeLeading(request);
+            }
+            else
+            {
+                Serve(request);
             }
 
             if (!_leading || _reserved > 0)
@@ -250,6 +250,16 @@ internal sealed class TransmissionWorker
             {
                 return true;
             }
+        }
+    }
+
+    private void ServeLeading(in RequestHeader request)
+    {
+        _transmission.Policy.Begin();
+        Serve(request);
+        if (_leading)
+        {
+            _transmission.Policy.End(request);
         }
     }
 
@@ -313,8 +323,8 @@ internal sealed class TransmissionWorker
         Reserve(length);
         if (_payload.Length < length)
         {
-            Return(ref _payload);
-            _payload = ArrayPool<byte>.Shared.Rent(Math.Max(length, Transmission.SmallRequest));
+            GiveBack(ref _payload);
+            _payload = _transmission.Buffers.Take(Math.Max(length, Transmission.SmallRequest));
         }
 
         _transmission.Receiver.CopyTo(_payload.AsSpan(0, length));
@@ -380,15 +390,15 @@ internal sealed class TransmissionWorker
     {
         SendFinished();
         _sent = _filled = 0;
-        if (_output.Length > 2 * GatherSize)
+        if (_output.Length > GatherSize)
         {
-            Return(ref _output);
+            GiveBack(ref _output);
         }
 
-        if (_payload.Length > 2 * GatherSize)
+        if (_payload.Length > GatherSize)
         {
             Payload = default;
-            Return(ref _payload);
+            GiveBack(ref _payload);
         }
     }
 
@@ -432,16 +442,15 @@ internal sealed class TransmissionWorker
     private void ReturnBuffers()
     {
         Payload = default;
-        Return(ref _output);
-        Return(ref _payload);
+        GiveBack(ref _output);
+        GiveBack(ref _payload);
     }
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void Return(ref byte[] buffer)
+    private void GiveBack(ref byte[] buffer)
     {
         if (buffer.Length > 0)
         {
-            ArrayPool<byte>.Shared.Return(buffer);
+            _transmission.Buffers.GiveBack(buffer);
             buffer = [];
         }
     }

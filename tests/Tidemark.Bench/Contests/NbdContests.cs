@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.Json;
 
 namespace Tidemark.Bench.Contests;
@@ -8,43 +7,30 @@ internal static class NbdContests
 {
     public static async Task RunAsync(Bench bench)
     {
-        if (!bench.Wants("nbd"))
+        if (!bench.Wants("nbd server"))
         {
             return;
         }
 
-        var folder = Path.Combine(bench.Folder, "n");
-        Directory.CreateDirectory(folder);
-        var servers = new List<(string Who, string Uri, int Id, Func<ValueTask> Stop)>();
+        var folder = Directory.CreateDirectory(Path.Combine(bench.Folder, "nbd-server")).FullName;
+        List<NbdServerProcess> servers = [];
         try
         {
-            foreach (var ours in new[] { true, false })
+            // Each has a copy of its own, so that none finds the other's locks; all hold the same bytes.
+            foreach (var (who, program) in Programs.Ours("nbd serve"))
             {
-                var file = await CopyAsync(bench, folder, ours ? "1" : "2");
-                var daemon = await Daemon.StartAsync(ours, Path.Combine(folder, ours ? "ours" : "qsd"), file, "raw");
-                var who = ours ? "tidemark storage-daemon" : "qemu-storage-daemon";
-                servers.Add((who, $"nbd+unix:///vda?socket={daemon.NbdPath}", daemon.Id, daemon.DisposeAsync));
+                servers.Add(NbdServerProcess.Tidemark(
+                    who, program, folder, await CopyAsync(bench, folder, $"{servers.Count}")));
             }
 
-            var (nbdSocket, kitSocket) = (Path.Combine(folder, "q.sock"), Path.Combine(folder, "k.sock"));
-            servers.Add(Start("qemu-nbd", nbdSocket, "-k", nbdSocket, "-f", "raw", "-t", "--cache=writeback",
-                await CopyAsync(bench, folder, "3")));
-            servers.Add(Start("nbdkit file", kitSocket, "--foreground", "nbdkit", "-U", kitSocket, "file",
-                await CopyAsync(bench, folder, "4")));
-            (string Name, string[] Options, string Unit)[] loads =
-            [
-                ("4k random read, 1 at a time", ["--rw=randread", "--bs=4k", "--iodepth=1"], "IOPS"),
-                ("4k random read, 16 at a time", ["--rw=randread", "--bs=4k", "--iodepth=16"], "IOPS"),
-                ("4k random write, 16 at a time", ["--rw=randwrite", "--bs=4k", "--iodepth=16"], "IOPS"),
-                ("256k read, 16 at a time", ["--rw=read", "--bs=256k", "--iodepth=16"], "MB/s"),
-                ("256k write, 16 at a time", ["--rw=write", "--bs=256k", "--iodepth=16"], "MB/s"),
-            ];
-            foreach (var load in loads)
+            servers.Add(NbdServerProcess.QemuNbd(folder, await CopyAsync(bench, folder, "qemu")));
+            servers.Add(NbdServerProcess.Nbdkit(folder, await CopyAsync(bench, folder, "kit")));
+            foreach (var (name, options, unit) in Loads())
             {
-                var contest = new Contest($"nbd server: {load.Name}", load.Unit, 0);
+                var contest = new Contest($"nbd server: {name}", unit, 0);
                 foreach (var server in servers)
                 {
-                    contest.Add(new Contestant(server.Who, async () => await FioAsync(bench, server.Uri, load.Options))
+                    contest.Add(new Contestant(server.Who, async () => await FioAsync(bench, server.Uri, options))
                     {
                         Daemons = [server.Id],
                     });
@@ -57,42 +43,32 @@ internal static class NbdContests
         {
             foreach (var server in servers)
             {
-                await server.Stop();
+                await server.DisposeAsync();
             }
         }
     }
 
-    private static async Task<string> CopyAsync(Bench bench, string folder, string name)
+    private static IEnumerable<(string Name, string[] Options, string Unit)> Loads()
+    {
+        foreach (var mode in new[] { "read", "write" })
+        {
+            foreach (var depth in new[] { 1, 16, 64 })
+            {
+                yield return ($"4k random {mode}, {depth} at a time",
+                    [$"--rw=rand{mode}", "--bs=4k", $"--iodepth={depth}"], "IOPS");
+            }
+
+            yield return ($"256k {mode}, 16 at a time", [$"--rw={mode}", "--bs=256k", "--iodepth=16"], "MB/s");
+            yield return ($"2m {mode}, 4 at a time", [$"--rw={mode}", "--bs=2m", "--iodepth=4"], "MB/s");
+        }
+    }
+
+    internal static async Task<string> CopyAsync(Bench bench, string folder, string name)
     {
         // A file with every block there: what is measured is the server, not the file system's allocation.
         var path = Path.Combine(folder, $"{name}.raw");
         await Programs.RunAsync("cp", "--sparse=never", bench.Disk.Raw, path);
         return path;
-    }
-
-    private static (string Who, string Uri, int Id, Func<ValueTask> Stop) Start(
-        string who, string socket, params string[] command)
-    {
-        var process = command[0] == "--foreground"
-            ? Programs.Start(command[1], ["--foreground", .. command[2..]])
-            : Programs.Start(who, command);
-        var waited = Stopwatch.StartNew();
-        while (!File.Exists(socket))
-        {
-            if (process.HasExited || waited.Elapsed > TimeSpan.FromSeconds(10))
-            {
-                throw new InvalidOperationException($"{who} does not listen: {process.StandardError.ReadToEnd()}");
-            }
-
-            Thread.Yield();
-        }
-
-        return (who, $"nbd+unix:///?socket={socket}", process.Id, async () =>
-        {
-            process.Kill();
-            await process.WaitForExitAsync();
-            process.Dispose();
-        });
     }
 
     private static async Task<double> FioAsync(Bench bench, string uri, string[] options)

@@ -1,0 +1,99 @@
+using Tidemark.Nbd.Protocol;
+
+namespace Tidemark.Nbd.Server;
+
+// Whether the leader of a connection serves a read or write itself, or first gives the lead to another thread.
+//
+// Giving the lead away costs two switches between threads, several times what a request costs whose bytes are in
+// memory. Serving it oneself costs nothing, unless the node has to wait for a device: then everybody behind waits too.
+// So the question is whether the node waits, and time alone does not answer it: on a busy machine a thread loses the
+// processor for milliseconds in the middle of a copy from memory. A thread that waited gave the processor up by itself,
+// and the kernel counts that. Asking it costs a system call, so it is asked only when time has raised a suspicion:
+//
+//   quick      a request took longer than it should → probing
+//   probing    the next requests are watched: time, and switches that the thread made by itself. Two that were slow and
+//              waited → sharing; eight without → quick
+//   sharing    for a tenth of a second every request is served by a thread of its own; then → quick
+
+/// <summary>Watches the requests that a leader serves, and says when to share them out. The leader's alone.</summary>
+internal sealed class LeadPolicy(TimeProvider time)
+{
+    /// <summary>Longer requests are shared out whenever others wait: nobody should wait behind one for long.</summary>
+    internal const int LongestServed = 2 << 20;
+
+    private const int Probes = 8;
+    private const int EnoughWaits = 2;
+
+    /// <summary>A request whose bytes are in memory takes less than this and what copying takes.</summary>
+    private static readonly TimeSpan s_slow = TimeSpan.FromMicroseconds(50);
+
+    /// <summary>No memory is slower than this, in bytes a microsecond.</summary>
+    private const int CopyRate = 500;
+
+    private static readonly TimeSpan s_sharing = TimeSpan.FromMilliseconds(100);
+
+    // With more processors than two, long requests of one connection run side by side: copying bounds them.
+    private static readonly bool s_sharesLong = Environment.ProcessorCount > 2;
+
+    private readonly long _slowTicks = (long)(s_slow.TotalSeconds * time.TimestampFrequency);
+    private readonly long _sharingTicks = (long)(s_sharing.TotalSeconds * time.TimestampFrequency);
+    private readonly double _ticksPerByte = time.TimestampFrequency / (CopyRate * 1e6);
+
+    private long _started;
+    private long _switches;
+    private long _shareUntil;
+    private int _probes;
+    private int _waits;
+
+    /// <summary>Whether a read or write should be given away.</summary>
+    /// <param name="length">Its bytes.</param>
+    /// <param name="othersWait">Asked only if it matters: whether further requests have come.</param>
+    internal bool ShouldShare(ulong length, Func<bool> othersWait)
+    {
+        if (_shareUntil != 0)
+        {
+            if (time.GetTimestamp() < _shareUntil)
+            {
+                return true;
+            }
+
+            _shareUntil = 0;
+        }
+
+        var isLong = length > LongestServed || (s_sharesLong && length > Transmission.SmallRequest);
+        return isLong && othersWait();
+    }
+
+    /// <summary>The leader begins to serve a request itself.</summary>
+    internal void Begin()
+    {
+        _started = time.GetTimestamp();
+        if (_probes > 0)
+        {
+            _switches = ThreadUsage.VoluntarySwitches();
+        }
+    }
+
+    /// <summary>It has served a read or write, still leading.</summary>
+    internal void End(in RequestHeader request)
+    {
+        var now = time.GetTimestamp();
+        var isSlow = now - _started > _slowTicks + (long)(request.Length * _ticksPerByte);
+        if (_probes == 0)
+        {
+            if (isSlow)
+            {
+                (_probes, _waits) = (Probes, 0);
+            }
+
+            return;
+        }
+
+        _probes--;
+        if (isSlow && ThreadUsage.VoluntarySwitches() > _switches && ++_waits == EnoughWaits)
+        {
+            _probes = 0;
+            _shareUntil = now + _sharingTicks;
+        }
+    }
+}

@@ -1,0 +1,123 @@
+using System.Diagnostics;
+using System.Globalization;
+using Tidemark.Interop.Tests.Programs;
+using Tidemark.Testing;
+using Xunit;
+
+namespace Tidemark.Interop.Tests;
+
+/// <summary><c>nbd serve</c> as a process: its memory, its signals, and the sockets that it is given.</summary>
+[Trait("Category", "Interop")]
+public sealed class NbdServeProgramTests : IDisposable
+{
+    private const long MaximumResident = 64L << 20;
+
+    private readonly TemporaryDirectory _folder = new();
+    private readonly TidemarkProgram _program;
+
+    public NbdServeProgramTests() => _program = new TidemarkProgram(_folder.Path);
+
+    private string Socket => _folder.File("nbd.sock");
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    [Trait("Category", "Long")]
+    public async Task Stays_small_with_64_requests_on_each_of_4_connections()
+    {
+        Require("fio");
+        var disk = Disk(64 << 20);
+        using var server = Start(disk);
+        foreach (var size in new[] { "4k", "256k", "2m" })
+        {
+            await Tool.RunOkAsync(
+                "fio", "--name=load", "--ioengine=nbd", $"--uri=nbd+unix:///?socket={Socket}", "--rw=randrw",
+                $"--bs={size}", "--iodepth=64", "--numjobs=4", "--size=64m", "--time_based", "--runtime=2");
+        }
+
+        var resident = Peak(server);
+        Assert.Equal(0, await EndAsync(server));
+        Assert.True(resident <= MaximumResident, $"{resident >> 10} KiB were resident");
+    }
+
+    [Fact]
+    public async Task A_signal_ends_it_well_while_clients_are_busy()
+    {
+        Require("fio", "qemu-img");
+        var disk = _folder.File("disk.qcow2");
+        await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", disk, "64M");
+        using var server = Start(disk, "--format", "qcow2");
+        using var load = BackgroundProgram.Start(
+            "fio",
+            [
+                "--name=load", "--ioengine=nbd", $"--uri=nbd+unix:///?socket={Socket}", "--rw=randwrite", "--bs=64k",
+                "--iodepth=16", "--size=64m", "--time_based", "--runtime=60", "--output=/dev/null",
+            ]);
+        var file = new FileInfo(disk);
+        while (file.Length < 4 << 20)
+        {
+            Assert.False(load.HasExited);
+            await Task.Delay(TimeSpan.FromMilliseconds(20));
+            file.Refresh();
+        }
+
+        Assert.Equal(0, await EndAsync(server));
+        Assert.False(File.Exists(Socket));
+        await load.WaitForExitAsync();
+        await Tool.RunOkAsync("qemu-img", "check", "-q", disk);
+    }
+
+    [Fact]
+    public async Task Serves_on_a_socket_that_its_parent_listens_on()
+    {
+        Require("nbdinfo");
+        var disk = Disk(1 << 20);
+        var size = await Tool.RunOkAsync(
+            "nbdinfo", "--size", "--", "[", TidemarkProgram.Executable, "nbd", "serve", disk, "--format", "raw", "]");
+        Assert.Equal($"{1 << 20}", size.Trim());
+    }
+
+    private static void Require(params string[] programs)
+    {
+        var missing = Tool.Missing(programs);
+        Assert.SkipWhen(missing is not null, missing ?? "");
+    }
+
+    private string Disk(int length)
+    {
+        var bytes = new byte[length];
+        new Random(1).NextBytes(bytes);
+        File.WriteAllBytes(_folder.File("disk.raw"), bytes);
+        return _folder.File("disk.raw");
+    }
+
+    private Process Start(string disk, params string[] options)
+    {
+        string[] format = options is [] ? ["--format", "raw"] : options;
+        var server = _program.Start(["nbd", "serve", disk, "--socket", Socket, .. format]);
+        var watch = Stopwatch.StartNew();
+        while (!File.Exists(Socket))
+        {
+            Assert.False(server.HasExited);
+            Assert.True(watch.Elapsed < TimeSpan.FromSeconds(60));
+            Thread.Sleep(TimeSpan.FromMilliseconds(10));
+        }
+
+        return server;
+    }
+
+    private static long Peak(Process process)
+    {
+        var line = File.ReadLines($"/proc/{process.Id}/status").First(text => text.StartsWith("VmHWM:"));
+        return long.Parse(
+            line["VmHWM:".Length..^"kB".Length].Trim(), CultureInfo.InvariantCulture) << 10;
+    }
+
+    private static async Task<int> EndAsync(Process process)
+    {
+        await Tool.RunOkAsync("kill", "-TERM", $"{process.Id}");
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        await process.WaitForExitAsync(limit.Token);
+        return process.ExitCode;
+    }
+}
