@@ -57,13 +57,13 @@ public sealed class NbdServeProgramTests : IDisposable
         while (file.Length < 4 << 20)
         {
             Assert.False(load.HasExited);
-            await Task.Delay(TimeSpan.FromMilliseconds(20));
+            await Task.Delay(TimeSpan.FromMilliseconds(20), TestContext.Current.CancellationToken);
             file.Refresh();
         }
 
         Assert.Equal(0, await EndAsync(server));
         Assert.False(File.Exists(Socket));
-        await load.WaitForExitAsync();
+        await load.WaitForExitAsync(TestContext.Current.CancellationToken);
         await Tool.RunOkAsync("qemu-img", "check", "-q", disk);
     }
 

@@ -18,8 +18,11 @@ namespace Tidemark.Nbd.Server;
 /// <summary>Watches the requests that a leader serves, and says when to share them out. The leader's alone.</summary>
 internal sealed class LeadPolicy(TimeProvider time)
 {
-    /// <summary>Longer requests are shared out whenever others wait: nobody should wait behind one for long.</summary>
-    internal const int LongestServed = 2 << 20;
+    /// <summary>
+    /// Longer reads are shared out whenever others wait. A shorter one is read and sent from one buffer that stays in
+    /// the processor's cache: measured at 256 KiB, sharing costs two thirds more processor time a request.
+    /// </summary>
+    private const int LongestReadServed = 256 * 1024;
 
     private const int Probes = 8;
     private const int EnoughWaits = 2;
@@ -32,9 +35,6 @@ internal sealed class LeadPolicy(TimeProvider time)
 
     private static readonly TimeSpan s_sharing = TimeSpan.FromMilliseconds(100);
 
-    // With more processors than two, long requests of one connection run side by side: copying bounds them.
-    private static readonly bool s_sharesLong = Environment.ProcessorCount > 2;
-
     private readonly long _slowTicks = (long)(s_slow.TotalSeconds * time.TimestampFrequency);
     private readonly long _sharingTicks = (long)(s_sharing.TotalSeconds * time.TimestampFrequency);
     private readonly double _ticksPerByte = time.TimestampFrequency / (CopyRate * 1e6);
@@ -46,9 +46,10 @@ internal sealed class LeadPolicy(TimeProvider time)
     private int _waits;
 
     /// <summary>Whether a read or write should be given away.</summary>
-    /// <param name="length">Its bytes.</param>
+    /// <param name="request">The request. A long write is shared out whenever others wait: the next one's bytes are
+    /// received while these are written.</param>
     /// <param name="othersWait">Asked only if it matters: whether further requests have come.</param>
-    internal bool ShouldShare(ulong length, Func<bool> othersWait)
+    internal bool ShouldShare(in RequestHeader request, Func<bool> othersWait)
     {
         if (_shareUntil != 0)
         {
@@ -60,8 +61,8 @@ internal sealed class LeadPolicy(TimeProvider time)
             _shareUntil = 0;
         }
 
-        var isLong = length > LongestServed || (s_sharesLong && length > Transmission.SmallRequest);
-        return isLong && othersWait();
+        var longestServed = request.Command == NbdCommand.Read ? LongestReadServed : Transmission.SmallRequest;
+        return request.Length > (ulong)longestServed && othersWait();
     }
 
     /// <summary>The leader begins to serve a request itself.</summary>

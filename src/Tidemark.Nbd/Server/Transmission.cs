@@ -187,7 +187,7 @@ internal sealed class Transmission
 
         return request.Command switch
         {
-            NbdCommand.Read or NbdCommand.Write => Policy.ShouldShare(request.Length, _othersWait),
+            NbdCommand.Read or NbdCommand.Write => Policy.ShouldShare(request, _othersWait),
             NbdCommand.BlockStatus => _othersWait(),
             _ => true,
         };

@@ -1,7 +1,7 @@
 namespace Tidemark.Bench.Contests;
 
-/// <summary><c>nbd copy</c> beside nbdcopy: the same server, the same connections and requests, the start of the program
-/// included.</summary>
+/// <summary><c>nbd copy</c> beside nbdcopy: the same server, the same connections and requests, the start of the
+/// program included.</summary>
 internal static class NbdCopyContests
 {
     private static readonly string[] s_options = ["--connections=4", "--requests=64", "--request-size=262144"];
