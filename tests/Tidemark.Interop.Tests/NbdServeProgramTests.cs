@@ -1,17 +1,14 @@
 using System.Diagnostics;
-using System.Globalization;
 using Tidemark.Interop.Tests.Programs;
 using Tidemark.Testing;
 using Xunit;
 
 namespace Tidemark.Interop.Tests;
 
-/// <summary><c>nbd serve</c> as a process: its memory, its signals, and the sockets that it is given.</summary>
+/// <summary><c>nbd serve</c> as a process: its signals, and the sockets that it is given.</summary>
 [Trait("Category", "Interop")]
 public sealed class NbdServeProgramTests : IDisposable
 {
-    private const long MaximumResident = 64L << 20;
-
     private readonly TemporaryDirectory _folder = new();
     private readonly TidemarkProgram _program;
 
@@ -20,25 +17,6 @@ public sealed class NbdServeProgramTests : IDisposable
     private string Socket => _folder.File("nbd.sock");
 
     public void Dispose() => _folder.Dispose();
-
-    [Fact]
-    [Trait("Category", "Long")]
-    public async Task Stays_small_with_64_requests_on_each_of_4_connections()
-    {
-        Require("fio");
-        var disk = Disk(64 << 20);
-        using var server = Start(disk);
-        foreach (var size in new[] { "4k", "256k", "2m" })
-        {
-            await Tool.RunOkAsync(
-                "fio", "--name=load", "--ioengine=nbd", $"--uri=nbd+unix:///?socket={Socket}", "--rw=randrw",
-                $"--bs={size}", "--iodepth=64", "--numjobs=4", "--size=64m", "--time_based", "--runtime=2");
-        }
-
-        var resident = Peak(server);
-        Assert.Equal(0, await EndAsync(server));
-        Assert.True(resident <= MaximumResident, $"{resident >> 10} KiB were resident");
-    }
 
     [Fact]
     public async Task A_signal_ends_it_well_while_clients_are_busy()
@@ -104,13 +82,6 @@ public sealed class NbdServeProgramTests : IDisposable
         }
 
         return server;
-    }
-
-    private static long Peak(Process process)
-    {
-        var line = File.ReadLines($"/proc/{process.Id}/status").First(text => text.StartsWith("VmHWM:"));
-        return long.Parse(
-            line["VmHWM:".Length..^"kB".Length].Trim(), CultureInfo.InvariantCulture) << 10;
     }
 
     private static async Task<int> EndAsync(Process process)

@@ -8,7 +8,8 @@ namespace Tidemark.Cli.Nbd;
 
 /// <summary><c>tidemark nbd serve PATH</c>: an image as an NBD export, until a signal comes.</summary>
 /// <remarks>
-/// When clients can connect, the export's URI is printed as one line on standard output. A signal, or with
+/// When clients can connect, the export's URI is printed as one line on standard output (not with sockets that the
+/// parent handed over). A signal, or with
 /// <c>--once</c> the departure of the last client, ends it: requests under way finish, their replies leave, the socket
 /// is removed, the image is closed; only then does the program end, with 0 if all of that worked.
 /// </remarks>
@@ -21,7 +22,7 @@ internal sealed class NbdServeCommand
     private const int DefaultConnections = 64;
 
     /// <summary>Enough for requests of 2 MiB on a handful of connections; the process stays small.</summary>
-    private const long BytesInFlight = 16L << 20;
+    private const long BytesInFlight = 8L << 20;
 
     private readonly CommandConsole _console;
     private readonly Command _command = new(Name, "Serve a disk image over NBD until a signal comes.");
@@ -169,7 +170,8 @@ internal sealed class NbdServeCommand
             ? server.ListenActivated()
             : [await server.ListenAsync(endPoint, cancellationToken)];
         var mode = options.Tls?.Mode ?? NbdTlsMode.Disable;
-        foreach (var uri in listening.Select(place => new NbdUri(place, name) { Tls = mode }))
+        // Whoever handed the sockets over knows them, and may use this standard output for words of its own.
+        foreach (var uri in (endPoint is null ? [] : listening).Select(place => new NbdUri(place, name) { Tls = mode }))
         {
             await _console.Output.WriteLineAsync(uri.ToString().AsMemory(), cancellationToken);
         }

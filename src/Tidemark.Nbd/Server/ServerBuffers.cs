@@ -13,7 +13,7 @@ internal sealed class ServerBuffers
     internal const int HeaderRoom = 4096;
 
     /// <summary>The bytes of arrays that nobody uses and that are kept all the same.</summary>
-    internal const long MaximumKept = 8L << 20;
+    internal const long MaximumKept = 16L << 20;
 
     private const int SmallestShift = 16;
 
@@ -41,14 +41,24 @@ internal sealed class ServerBuffers
         return GC.AllocateUninitializedArray<byte>((1 << (index + SmallestShift)) + HeaderRoom);
     }
 
-    /// <summary>Gives an array back that was taken here.</summary>
+    /// <summary>Gives an array back that was taken here. Those of other lengths, which may be of no more use, make room
+    /// for it.</summary>
     internal void GiveBack(byte[] array)
     {
+        var own = ClassOf(array.Length);
         lock (_gate)
         {
+            for (var index = 0; index < _kept.Length; index++)
+            {
+                while (index != own && _keptBytes + array.Length > MaximumKept && _kept[index].TryPop(out var other))
+                {
+                    _keptBytes -= other.Length;
+                }
+            }
+
             if (_keptBytes + array.Length <= MaximumKept)
             {
-                _kept[ClassOf(array.Length)].Push(array);
+                _kept[own].Push(array);
                 _keptBytes += array.Length;
             }
         }
