@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using Tidemark.Cli.Terminal;
 using Tidemark.Images.Mapping;
 using Tidemark.Images.Opening;
@@ -40,33 +41,74 @@ internal sealed class MapVerb : ImageVerb
         var json = WantsJson(parsed);
         MapText? text = json ? new MapText(Console.Output) : null;
         Console.Output.Write(json ? "[" : $"{"Offset",-16}{"Length",-16}{"Mapped to",-16}File\n");
-        ImageMap map = new(image);
-        List<MapEntry> entries = [];
-        var window = map.WindowLength;
-        for (var at = start; at < end; at += window)
+        MapEntry? last = null;
+
+        // A run of one window may go on in the next.
+        await foreach (var entries in ReadAsync(image, start, end, cancellationToken))
         {
-            await map.AppendAsync(at, Math.Min(window, end - at), entries, cancellationToken);
-
-            // The last run of a window may go on in the next.
-            var ready = entries.Count - (at + window < end ? 1 : 0);
-            for (var index = 0; index < ready; index++)
+            foreach (var entry in entries)
             {
-                if (text is not null)
+                if (last is { } before && before.IsContinuedBy(entry))
                 {
-                    text.Append(entries[index]);
+                    last = before with { Length = before.Length + entry.Length };
+                    continue;
                 }
-                else
-                {
-                    WriteLine(image, entries[index]);
-                }
-            }
 
-            entries.RemoveRange(0, ready);
+                Write(text, image, last);
+                last = entry;
+            }
         }
 
+        Write(text, image, last);
         text?.Flush();
         Console.Output.Write(json ? "]\n" : "");
         return ExitCode.Success;
+    }
+
+    // The next window is read while the caller writes the one before.
+    private static async IAsyncEnumerable<List<MapEntry>> ReadAsync(
+        OpenImage image, long start, long end, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        ImageMap map = new(image);
+        var window = map.WindowLength;
+        List<MapEntry> current = [], next = [];
+        Task Read(long at, List<MapEntry> entries) => Task.Run(
+            () => map.AppendAsync(at, Math.Min(window, end - at), entries, cancellationToken).AsTask(),
+            cancellationToken);
+        var reading = start < end ? Read(start, next) : Task.CompletedTask;
+        for (var at = start; at < end; at += window)
+        {
+            await reading;
+            (current, next) = (next, current);
+            next.Clear();
+            reading = at + window < end ? Read(at + window, next) : Task.CompletedTask;
+            try
+            {
+                yield return current;
+            }
+            finally
+            {
+                // Nothing reads the image any more when it is closed, however the caller ends.
+                await reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+        }
+    }
+
+    private void Write(MapText? text, OpenImage image, MapEntry? entry)
+    {
+        if (entry is not { } run)
+        {
+            return;
+        }
+
+        if (text is not null)
+        {
+            text.Append(run);
+        }
+        else
+        {
+            WriteLine(image, run);
+        }
     }
 
     // Only what is stored; zeroes that are stored too are left out, as qemu-img leaves them out.

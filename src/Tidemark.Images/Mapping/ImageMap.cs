@@ -98,22 +98,40 @@ public sealed class ImageMap
         }
     }
 
-    // Clusters that were set aside in advance: where the file has a hole they are zero, though they are data.
-    private async ValueTask AppendPreallocatedAsync(
+    // Clusters that were set aside in advance: where the file has a hole they are zero, though they are data. There can
+    // be millions of such runs, and a file answers at once: then no task is made.
+    private ValueTask AppendPreallocatedAsync(
         int depth, MappedExtent extent, List<MapEntry> entries, CancellationToken cancellationToken)
     {
         var file = _image.Layers[depth].File;
         var inside = Math.Clamp(file.Length - extent.HostOffset, 0, extent.Length);
-        var below = _below;
-        below.Clear();
-        await file.GetBlockStatusAsync(extent.HostOffset, inside, below, cancellationToken).ConfigureAwait(false);
-        if (inside < extent.Length)
+        _below.Clear();
+        var pending = file.GetBlockStatusAsync(extent.HostOffset, inside, _below, cancellationToken);
+        if (!pending.IsCompletedSuccessfully)
         {
-            below.Append(extent.HostOffset + inside, extent.Length - inside, ExtentFlags.Hole | ExtentFlags.Zero);
+            return FinishAsync();
         }
 
-        foreach (var part in below)
+        AppendParts(depth, extent, inside, entries);
+        return default;
+
+        async ValueTask FinishAsync()
         {
+            await pending.ConfigureAwait(false);
+            AppendParts(depth, extent, inside, entries);
+        }
+    }
+
+    private void AppendParts(int depth, MappedExtent extent, long inside, List<MapEntry> entries)
+    {
+        if (inside < extent.Length)
+        {
+            _below.Append(extent.HostOffset + inside, extent.Length - inside, ExtentFlags.Hole | ExtentFlags.Zero);
+        }
+
+        for (var index = 0; index < _below.Count; index++)
+        {
+            var part = _below[index];
             var flags = FlagsOf(ClusterKind.Data) | (part.IsZero ? MapFlags.Zero : MapFlags.None);
             var start = extent.Offset + (part.Offset - extent.HostOffset);
             Append(entries, new MapEntry(start, part.Length, depth, flags, part.Offset));

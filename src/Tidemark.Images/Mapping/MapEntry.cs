@@ -17,7 +17,7 @@ public readonly record struct MapEntry(long Start, long Length, int Depth, MapFl
     /// <summary>Whether the other says the same of its bytes, wherever they lie.</summary>
     internal bool HasSameAllocation(MapEntry other) => Flags == other.Flags;
 
-    /// <summary>Whether the other one continues this.</summary>
-    internal bool IsContinuedBy(MapEntry next) => next.Start == End && next.Depth == Depth && next.Flags == Flags
+    /// <summary>Whether the other one says the same of the bytes behind this: both are one run.</summary>
+    public bool IsContinuedBy(MapEntry next) => next.Start == End && next.Depth == Depth && next.Flags == Flags
         && (!Has(MapFlags.Offset) || next.Offset == Offset + Length);
 }
