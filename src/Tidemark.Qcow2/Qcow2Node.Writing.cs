@@ -82,7 +82,7 @@ public sealed partial class Qcow2Node
         await WriteZeroBytesAsync(offset, bodyStart - offset, cancellationToken).ConfigureAwait(false);
         if (bodyEnd > bodyStart)
         {
-            var mode = (flags & WriteFlags.MayUnmap) == 0 || _keepsOnDiscard ? ZeroMode.Keep : ZeroMode.Free;
+            var mode = (flags & WriteFlags.MayUnmap) == 0 ? ZeroMode.Keep : DiscardMode;
             await ZeroUnitsAsync(bodyStart, bodyEnd, mode, cancellationToken).ConfigureAwait(false);
         }
 
@@ -100,9 +100,12 @@ public sealed partial class Qcow2Node
         var start = (offset + size - 1) & -size;
         var end = WholeEnd(offset + length);
         var revealsBacking = Header.Version < 3 && (BackingFile is not null || Backing is not null);
-        var mode = _keepsOnDiscard ? ZeroMode.Keep : ZeroMode.Free;
-        return end <= start || revealsBacking ? default : ZeroClustersAsync(start, end, mode, cancellationToken);
+        return end <= start || revealsBacking
+            ? default
+            : ZeroClustersAsync(start, end, DiscardMode, cancellationToken);
     }
+
+    private ZeroMode DiscardMode => _keepsOnDiscard ? ZeroMode.Punch : ZeroMode.Free;
 
     // Whole units. Of a part of a compressed cluster the subclusters cannot be told apart: bytes are written.
     private async ValueTask ZeroUnitsAsync(long start, long end, ZeroMode mode, CancellationToken cancellationToken)
@@ -159,7 +162,7 @@ public sealed partial class Qcow2Node
                 await ZeroDataFileAsync(start, end, mode, cancellationToken).ConfigureAwait(false);
             }
 
-            List<(long Offset, long Length)>? kept = _keepsOnDiscard && mode == ZeroMode.Keep ? [] : null;
+            List<(long Offset, long Length)>? kept = mode == ZeroMode.Punch ? [] : null;
             await _metadata.ZeroAsync(start, end, mode, kept, cancellationToken).ConfigureAwait(false);
             foreach (var (offset, length) in kept ?? [])
             {
@@ -187,10 +190,10 @@ public sealed partial class Qcow2Node
 
         if (Header.IsDataFileRaw)
         {
-            var flags = mode == ZeroMode.Keep && !_keepsOnDiscard ? WriteFlags.None : WriteFlags.MayUnmap;
+            var flags = mode == ZeroMode.Keep ? WriteFlags.None : WriteFlags.MayUnmap;
             await _data.Node.WriteZeroesAsync(start, end - start, flags, cancellationToken).ConfigureAwait(false);
         }
-        else if (mode != ZeroMode.Keep || _keepsOnDiscard)
+        else if (mode != ZeroMode.Keep)
         {
             await _data.Node.DiscardAsync(start, end - start, cancellationToken).ConfigureAwait(false);
         }

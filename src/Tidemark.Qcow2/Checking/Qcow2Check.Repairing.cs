@@ -68,8 +68,7 @@ public sealed partial class Qcow2Check
         for (var index = 0; index < _layout.TableEntries; index++)
         {
             var entry = _layout.Read(table, index);
-            if (!_layout.HasHost(entry) || entry.HostOffset % ClusterSize != 0
-                || (!_layout.HasDataFile && entry.HostOffset >= _fileEnd))
+            if (!_layout.HasHost(entry) || entry.HostOffset % ClusterSize != 0)
             {
                 continue;
             }

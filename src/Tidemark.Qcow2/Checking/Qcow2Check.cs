@@ -22,7 +22,8 @@ namespace Tidemark.Qcow2.Checking;
 public sealed partial class Qcow2Check
 {
     // Small: blocks are compared in their order.
-    private const int CachedBlocks = 64;
+    private const int BlockCacheBytes = 4 << 20;
+    private const int MinimumBlocks = 4;
 
     private readonly ImageFile _file;
     private readonly long _fileEnd;
@@ -63,6 +64,8 @@ public sealed partial class Qcow2Check
 
     // As it was at the beginning: what a repair adds behind it is not checked.
     private long ClusterCount => _fileEnd >> _header.ClusterBits;
+
+    private int CachedBlocks => Math.Max(MinimumBlocks, BlockCacheBytes >> _header.ClusterBits);
 
     private bool RepairsAll => _options.Repair == Qcow2Repair.All;
 
@@ -192,6 +195,7 @@ public sealed partial class Qcow2Check
     private async ValueTask CompareAsync(CancellationToken cancellationToken)
     {
         var end = Math.Min(_uses.End, ClusterCount);
+        CheckBlocks(end);
         foreach (var (first, last) in Stretches(end))
         {
             for (var from = first; from < last;)
@@ -207,6 +211,22 @@ public sealed partial class Qcow2Check
                 }
 
                 from = to;
+            }
+        }
+    }
+
+    // A refcount block is used as that, once.
+    private void CheckBlocks(long end)
+    {
+        for (var index = 0; index < _store!.TableEntries.Count; index++)
+        {
+            var cluster = (long)_store.TableEntries[index] >> _header.ClusterBits;
+            if (_store.IsBlockUsable(index) && cluster >= _uses.Start && cluster < end && _uses.Get(cluster) != 1)
+            {
+                Corrupt($"ERROR refcount block {index} refcount={_uses.Get(cluster)}");
+                _countErrors++;
+                _overlaps.Remove(cluster);
+                _mustRebuild = true;
             }
         }
     }

@@ -69,11 +69,18 @@ internal sealed class UseCounts
 
     internal ulong Get(long cluster)
     {
-        if (!_pages.TryGetValue(cluster >> PageBits, out var page))
+        var index = cluster >> PageBits;
+        if (index != _lastIndex)
         {
-            return 0;
+            if (!_pages.TryGetValue(index, out var found))
+            {
+                return 0;
+            }
+
+            (_last, _lastIndex) = (found, index);
         }
 
+        var page = _last!;
         var count = page[cluster & ((1 << PageBits) - 1)] & CountMask;
         return count == Overflow ? _large[cluster] : (ulong)count;
     }

@@ -1,5 +1,7 @@
+using System.Collections.Concurrent;
 using Tidemark.Blocks.Nodes;
 using ZstdSharp;
+using ZstdSharp.Unsafe;
 
 namespace Tidemark.Qcow2.Compression;
 
@@ -9,6 +11,9 @@ internal static class ClusterDecoder
 {
     // Decodes any window that deflate has: what other programs wrote may reach back further than QEMU's 4 KiB.
     private const int LargestRawWindow = -15;
+
+    // As many as ever decoded at the same time.
+    private static readonly ConcurrentBag<Decompressor> s_decoders = [];
 
     /// <summary>Decodes exactly one cluster.</summary>
     /// <param name="compressionType">0 zlib, 1 zstd.</param>
@@ -25,9 +30,9 @@ internal static class ClusterDecoder
         {
             why = compressionType == 0
                 ? Inflate(source.AsSpan(0, sourceLength), target)
-                : Unzstd(source, sourceLength, target);
+                : Unzstd(source.AsSpan(0, sourceLength), target);
         }
-        catch (Exception exception) when (exception is EndOfStreamException or ZstdException)
+        catch (ZstdException exception)
         {
             why = exception.Message;
         }
@@ -70,11 +75,34 @@ internal static class ClusterDecoder
         }
     }
 
-    private static string? Unzstd(byte[] source, int sourceLength, Span<byte> target)
+    // The frame's own length is found first: what follows it in the last sector is not zstd.
+    private static unsafe string? Unzstd(ReadOnlySpan<byte> source, Span<byte> target)
     {
-        using var input = new MemoryStream(source, 0, sourceLength, writable: false);
-        using var decoder = new DecompressionStream(input);
-        decoder.ReadExactly(target);
-        return null;
+        nuint length;
+        fixed (byte* from = source)
+        {
+            length = Methods.ZSTD_findFrameCompressedSize(from, (nuint)source.Length);
+        }
+
+        if (Methods.ZSTD_isError(length))
+        {
+            return "it is no whole zstd frame";
+        }
+
+        if (!s_decoders.TryTake(out var decoder))
+        {
+            decoder = new Decompressor();
+        }
+
+        try
+        {
+            return !decoder.TryUnwrap(source[..(int)length], target, out var written) ? "it is longer than a cluster"
+                : written != target.Length ? $"it ends {target.Length - written} bytes early"
+                : null;
+        }
+        finally
+        {
+            s_decoders.Add(decoder);
+        }
     }
 }

@@ -43,6 +43,13 @@ internal sealed class CompressedClusterReader(ImageFile file, int clusterBits, i
         var clusterSize = 1 << clusterBits;
         var (offset, length) = L2Entry.CompressedRange(entry, clusterBits);
         var compressed = ArrayPool<byte>.Shared.Rent(length);
+        if (target.Length == clusterSize)
+        {
+            // Who reads whole clusters reads each once.
+            await ReadWholeAsync(offset, compressed, length, target, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
         var plain = ArrayPool<byte>.Shared.Rent(clusterSize);
         try
         {
@@ -65,6 +72,20 @@ internal sealed class CompressedClusterReader(ImageFile file, int clusterBits, i
             {
                 ArrayPool<byte>.Shared.Return(plain);
             }
+        }
+    }
+
+    private async ValueTask ReadWholeAsync(
+        long offset, byte[] compressed, int length, Memory<byte> target, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await file.ReadAsync(offset, compressed.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+            ClusterDecoder.Decode(compressionType, compressed, length, target.Span, offset);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(compressed);
         }
     }
 }

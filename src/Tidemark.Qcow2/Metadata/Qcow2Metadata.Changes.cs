@@ -191,7 +191,7 @@ internal sealed partial class Qcow2Metadata
             return entry;
         }
 
-        var keeps = mode == ZeroMode.Keep && _layout.HasHost(entry);
+        var keeps = (mode is ZeroMode.Keep or ZeroMode.Punch) && _layout.HasHost(entry);
         if (_layout.IsExtended)
         {
             return new ClusterEntry(keeps ? entry.Word : 0, ClusterEntry.AllZero);

@@ -6,6 +6,9 @@ internal enum ZeroMode
     /// <summary>Zeroes; host clusters stay set aside.</summary>
     Keep,
 
+    /// <summary>Zeroes; host clusters stay set aside, but their space goes back to the file system.</summary>
+    Punch,
+
     /// <summary>Zeroes; host clusters are freed.</summary>
     Free,
 
