@@ -117,7 +117,7 @@ public sealed class Qcow2Chain : IAsyncDisposable
             var dataName = header.DataFile
                 ?? throw Qcow2Exception.Corrupt($"'{path}' has an external data file and does not say which");
             CheckFollows(options, path, "data file", dataName);
-            data = RawFileNode.Open($"{name}-data", ResolveBackingFile(path, dataName), readOnly);
+            data = RawFileNode.Open($"{name}-data", ResolveDataFile(path, dataName), readOnly);
             owned.Add(data);
         }
 
@@ -134,6 +134,13 @@ public sealed class Qcow2Chain : IAsyncDisposable
             cancellationToken).ConfigureAwait(false);
         owned.Add(image);
         return image;
+    }
+
+    // As QEMU does it: the name of a data file, unlike that of a backing file, is not relative to the image.
+    private static string ResolveDataFile(string imagePath, string name)
+    {
+        var relative = ResolveBackingFile(imagePath, name);
+        return name.StartsWith("file:", StringComparison.Ordinal) ? relative : name;
     }
 
     private static void CheckFollows(Qcow2ChainOptions options, string path, string what, string name)

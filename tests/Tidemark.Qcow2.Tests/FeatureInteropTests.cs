@@ -38,7 +38,8 @@ public sealed class FeatureInteropTests : IDisposable
             await using (var file = RawFileNode.Create("file", path, 0))
             await using (var data = variant.DataFile ? RawFileNode.Create("data", DataPath, 0) : null)
             {
-                await Qcow2Image.CreateAsync(file, variant.Options(Length, data), Token);
+                var options = variant.Options(Length, data) with { DataFile = data is null ? null : DataPath };
+                await Qcow2Image.CreateAsync(file, options, Token);
                 await using var node = await Qcow2Node.OpenAsync("a", file, variant.Open(data), Token);
                 await ChangeAsync(node, expected, random, variant);
             }

@@ -148,6 +148,9 @@ public sealed class HostileRun : IAsyncDisposable
             return;
         }
 
+        // Opening repairs a dirty image, which may give it another refcount table; the old one is free then.
+        var header = _file.Content[..Math.Min(_file.Content.Length, 112)].ToArray();
+
         for (var count = random.Next(1, 8); count > 0; count--)
         {
             WriteStep(node, random);
@@ -275,7 +278,7 @@ public sealed class HostileRun : IAsyncDisposable
     {
         _file.Refill();
         _file.RequestBudget = requests;
-        _file.ByteBudget = 512L << 20;
+        _file.ByteBudget = 2L << 30;
         try
         {
             operation();
