@@ -29,12 +29,25 @@ internal static class GraphField
     }
 
     internal static string Text(JsonElement element, string name, string where) =>
-        Required(element, name, JsonValueKind.String, where).GetString()!;
+        Content(Required(element, name, JsonValueKind.String, where), name, where);
 
     internal static string? OptionalText(JsonElement element, string name, string where) =>
         Optional(element, name, JsonValueKind.String, where) is { ValueKind: JsonValueKind.String } value
-            ? value.GetString()
+            ? Content(value, name, where)
             : null;
+
+    // Half of a surrogate pair can be written in JSON and is no text.
+    private static string Content(JsonElement value, string name, string where)
+    {
+        try
+        {
+            return value.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            throw new GraphException($"'{name}' of {where} is no text: {value.GetRawText()}");
+        }
+    }
 
     internal static long Number(JsonElement element, string name, string where)
     {

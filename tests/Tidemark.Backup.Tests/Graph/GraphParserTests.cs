@@ -74,12 +74,18 @@ public sealed class GraphParserTests
     [InlineData("dirty-bitmaps", "{}", "'dirty-bitmaps'")]
     [InlineData("dirty-bitmaps", """[{"name": "c", "recording": "yes"}]""", "'granularity'")]
     [InlineData("ro", "1", "'ro'")]
+    [InlineData("drv", """ "\ud800" """, "is no text")]
     public void A_field_of_another_type_is_named(string name, string value, string message)
     {
         var node = JsonNode.Parse(Node)!;
-        node[name] = JsonNode.Parse(value);
+        node.AsObject().Remove(name);
+        var text = $"{node.ToJsonString()[..^1]}, \"{name}\": {value}}}";
+        using var document = JsonDocument.Parse($"[{text}]");
+        var replies = new GraphReplies { NamedBlockNodes = document.RootElement.Clone() };
         Assert.Contains(
-            message, Assert.Throws<GraphException>(() => Parse(node)).Message, StringComparison.Ordinal);
+            message,
+            Assert.Throws<GraphException>(() => GraphParser.Parse(replies)).Message,
+            StringComparison.Ordinal);
     }
 
     [Theory]
