@@ -36,7 +36,7 @@ internal static class GraphField
             ? Content(value, name, where)
             : null;
 
-    // Half of a surrogate pair can be written in JSON and is no text.
+    // Half of a surrogate pair, or bytes that are no UTF-8, pass the JSON parser and are no text. They cannot be shown.
     private static string Content(JsonElement value, string name, string where)
     {
         try
@@ -45,7 +45,7 @@ internal static class GraphField
         }
         catch (InvalidOperationException)
         {
-            throw new GraphException($"'{name}' of {where} is no text: {value.GetRawText()}");
+            throw new GraphException($"'{name}' of {where} is no text");
         }
     }
 
