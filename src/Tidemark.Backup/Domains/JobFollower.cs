@@ -20,7 +20,7 @@ internal sealed class JobFollower
     private readonly DomainServiceOptions _options;
     private readonly HypervisorSource _source;
     private readonly DomainFolder _folder;
-    private readonly TimeSpan? _clientTimeout;
+    private readonly ClientWatch _clients;
     private readonly Action<DomainJobInfo> _report;
 
     internal JobFollower(
@@ -32,7 +32,7 @@ internal sealed class JobFollower
         _options = options;
         _source = source;
         _folder = DomainSession.FolderOf(options, source);
-        _clientTimeout = clientTimeout;
+        _clients = new ClientWatch(clientTimeout, options.Time);
         _report = report;
     }
 
@@ -44,7 +44,6 @@ internal sealed class JobFollower
     /// back.</exception>
     internal async Task<DomainJobInfo> FollowAsync(string runId, CancellationToken cancellationToken)
     {
-        var clients = new ClientWatch(_clientTimeout, _options.Time);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task<BackupException?>? guarding = null;
         try
@@ -63,7 +62,7 @@ internal sealed class JobFollower
                 cancellationToken.ThrowIfCancellationRequested();
                 var guard = guarding.IsCompleted ? await guarding.ConfigureAwait(false) : null;
                 var count = job!.Nbd is { } nbd ? NbdClients.Count(nbd) : null;
-                if ((guard?.Message ?? clients.Look(count)) is { } reason)
+                if ((guard?.Message ?? _clients.Look(count)) is { } reason)
                 {
                     return await EndAsync(runId, JobResult.Failed, reason, cancellationToken).ConfigureAwait(false);
                 }
@@ -91,6 +90,9 @@ internal sealed class JobFollower
         {
             var jobs = await HypervisorReader.ReadJobsAsync(session.Monitor, cancellationToken).ConfigureAwait(false);
             var count = record.Job!.Nbd is { } nbd ? NbdClients.Count(nbd) : null;
+
+            // What is told as seen counts as seen, also if the client is gone at the next look.
+            _clients.Look(count);
             _report(JobInfoReader.Make(record, jobs, _options.Time.GetUtcNow(), count));
             return (null, record.Job, session.Capabilities.BreaksSnapshot);
         }
