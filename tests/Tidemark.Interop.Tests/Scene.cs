@@ -62,7 +62,8 @@ internal sealed class Scene : IAsyncDisposable
 
     /// <summary>Makes the disks, starts the hypervisor and initialises the repository.</summary>
     public static async Task<Scene> CreateAsync(
-        HypervisorKind kind, int diskCount = 2, bool repository = true, QemuVersion? version = null)
+        HypervisorKind kind, int diskCount = 2, bool repository = true, QemuVersion? version = null,
+        bool starts = true)
     {
         var scene = new Scene(kind, diskCount, version);
         try
@@ -72,7 +73,11 @@ internal sealed class Scene : IAsyncDisposable
                 scene.Initial[disk] = await CreateDiskAsync(scene.Hypervisor.DiskPath(disk), seed: disk + 1);
             }
 
-            await scene.Hypervisor.StartAsync(Token);
+            if (starts)
+            {
+                await scene.Hypervisor.StartAsync(Token);
+            }
+
             if (repository)
             {
                 await scene.Tidemark.RunOkAsync("init", "--repo", scene.Tidemark.Repository);

@@ -16,6 +16,9 @@ internal abstract class Hypervisor(string folder, int diskCount, QemuVersion? ve
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
 
+    private readonly Dictionary<int, string> _diskPaths = [];
+    private readonly Dictionary<int, string> _diskSockets = [];
+
     private Process? _process;
     private TestMonitor? _monitor;
     private string[] _nodesAtStart = [];
@@ -41,7 +44,15 @@ internal abstract class Hypervisor(string folder, int diskCount, QemuVersion? ve
 
     public static string DiskName(int disk) => $"vd{(char)('a' + disk)}";
 
-    public string DiskPath(int disk) => Path.Combine(folder, $"{DiskName(disk)}.qcow2");
+    /// <summary>The image that a disk is opened with when this starts.</summary>
+    public string DiskPath(int disk) =>
+        _diskPaths.GetValueOrDefault(disk, Path.Combine(folder, $"{DiskName(disk)}.qcow2"));
+
+    /// <summary>From the next start on the disk is another image, with what lies below it.</summary>
+    public void SetDiskPath(int disk, string path) => _diskPaths[disk] = path;
+
+    /// <summary>From the next start on the disk's image is not a file here, but what an NBD server shows.</summary>
+    public void SetDiskSocket(int disk, string socket) => _diskSockets[disk] = socket;
 
     /// <summary>A command of the test's own.</summary>
     public Task<JsonElement> ExecuteAsync(string name, JsonObject? arguments, CancellationToken token) =>
@@ -101,7 +112,7 @@ internal abstract class Hypervisor(string folder, int diskCount, QemuVersion? ve
             .Where(bitmap => !bitmap.Persistent || bitmap.Busy || !bitmap.Recording)
             .Select(bitmap => $"bitmap {bitmap.Name} of {bitmap.Node}"));
         string[] sockets = ["qmp.sock", "own.sock", "nbd.sock", "proxy.sock"];
-        string[] folders = ["repo", "state", "cache"];
+        string[] folders = ["repo", "state", "cache", "images"];
         string[] expected = [.. sockets, .. folders, .. DiskNames.Select(name => $"{name}.qcow2")];
         found.AddRange(Directory.EnumerateFileSystemEntries(folder).Select(path => Path.GetFileName(path))
             .Except(expected).Select(name => $"file {name}"));
@@ -145,6 +156,11 @@ internal abstract class Hypervisor(string folder, int diskCount, QemuVersion? ve
 
     /// <summary>What closes the disks before it is told to quit; nothing, where quitting does.</summary>
     protected virtual Task CloseDisksAsync(CancellationToken token) => Task.CompletedTask;
+
+    /// <summary>The options of a disk's protocol node, without its name.</summary>
+    protected string ProtocolOf(int disk) => _diskSockets.TryGetValue(disk, out var socket)
+        ? $"driver=nbd,server.type=unix,server.path={socket}"
+        : $"driver=file,filename={DiskPath(disk)}";
 
     protected string Program(string name) => version?.Program(name) ?? name;
 

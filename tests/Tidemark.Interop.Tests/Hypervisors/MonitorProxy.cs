@@ -35,6 +35,9 @@ internal sealed class MonitorProxy : IAsyncDisposable
     /// <summary>What the test does then; the reply is passed on when it has ended and returned true.</summary>
     public Func<Task<bool>>? Interrupt { get; set; }
 
+    /// <summary>What an interruption failed with; the connection was closed then.</summary>
+    public Exception? Failure { get; private set; }
+
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
@@ -106,7 +109,15 @@ internal sealed class MonitorProxy : IAsyncDisposable
                 }
 
                 Interrupt = null;
-                return await interrupt();
+                try
+                {
+                    return await interrupt();
+                }
+                catch (Exception exception)
+                {
+                    Failure = exception;
+                    return false;
+                }
             });
             await Task.WhenAny(there, back);
         }

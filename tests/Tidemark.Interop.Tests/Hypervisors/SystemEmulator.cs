@@ -39,7 +39,7 @@ internal sealed class SystemEmulator(string folder, int diskCount, QemuVersion? 
             var name = DiskName(disk);
             arguments.AddRange(
             [
-                "-blockdev", $"driver=file,node-name={name}-file,filename={DiskPath(disk)}",
+                "-blockdev", $"{ProtocolOf(disk)},node-name={name}-file",
                 "-blockdev", $"driver=qcow2,node-name={name},file={name}-file",
                 "-device", $"virtio-blk-pci,drive={name},id={name}-device",
             ]);
