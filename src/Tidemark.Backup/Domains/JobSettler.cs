@@ -97,9 +97,11 @@ internal sealed class JobSettler
             _session.Checkpoints.Delete(checkpoint);
         }
 
+        // What fails here fails again below, and is reported there.
+        var executor = new UndoExecutor(_session.Monitor, Time);
+        await executor.UndoJobsFirstAsync(record.Undo, _session.Capabilities).ConfigureAwait(false);
         var graph = await _session.ReadGraphAsync(CancellationToken.None).ConfigureAwait(false);
         var undo = record.Undo.Where(action => IsToBeUndone(action, record, end, graph)).ToList();
-        var executor = new UndoExecutor(_session.Monitor, Time);
         List<string> errors = [.. await executor.UndoAllAsync(undo).ConfigureAwait(false)];
         if (!end.KeepsCheckpoint && job.Checkpoint is not null)
         {
@@ -130,11 +132,11 @@ internal sealed class JobSettler
         }
 
         // The jobs first: QEMU 7.2 aborts when its nodes are listed while a blockdev-create formats one.
-        await new UndoExecutor(_session.Monitor, Time).UndoAllAsync([.. record.Undo.OfType<UndoAction.Job>()])
-            .ConfigureAwait(false);
+        var executor = new UndoExecutor(_session.Monitor, Time);
+        await executor.UndoAllAsync([.. record.Undo.OfType<UndoAction.Job>()]).ConfigureAwait(false);
         var graph = await _session.ReadGraphAsync(cancellationToken).ConfigureAwait(false);
         var undo = record.Undo.Where(action => IsToBeUndone(action, record, null, graph)).ToList();
-        var errors = await new UndoExecutor(_session.Monitor, Time).UndoAllAsync(undo).ConfigureAwait(false);
+        var errors = await executor.UndoAllAsync(undo).ConfigureAwait(false);
         if (errors.Count > 0)
         {
             throw NotTakenBack(record, errors, path);

@@ -70,7 +70,7 @@ internal sealed class BackupRun
                         .ConfigureAwait(false);
                 if (step is PlanStep.Transaction)
                 {
-                    await ReadCountsAsync(monitor, capabilities, stop.Token).ConfigureAwait(false);
+                    await ReadCountsAsync(monitor, capabilities, jobs, stop.Token).ConfigureAwait(false);
                 }
             }
         }
@@ -146,10 +146,21 @@ internal sealed class BackupRun
 
     // The temporary bitmaps do not record, so their counts are those of the instant, whenever they are asked for.
     private async Task ReadCountsAsync(
-        IMonitor monitor, HypervisorCapabilities capabilities, CancellationToken cancellationToken)
+        IMonitor monitor, HypervisorCapabilities capabilities, JobWatcher jobs, CancellationToken cancellationToken)
     {
         if (_disks.All(disk => disk.Plan.Temporary is null))
         {
+            return;
+        }
+
+        // A push may have ended by now. Its job began with what its bitmap counted, and says so.
+        if (capabilities.DiesOverEndedBackups && _plan.Mode == BackupMode.Push)
+        {
+            foreach (var disk in _disks.Where(disk => disk.Plan.Temporary is not null))
+            {
+                disk.DirtyBytes = await jobs.ReadTotalAsync(disk.Plan.JobId, cancellationToken).ConfigureAwait(false);
+            }
+
             return;
         }
 

@@ -12,6 +12,9 @@ internal static class HypervisorReader
     private const string GraphCommand = "x-debug-query-block-graph";
     private const string VersionCommand = "query-version";
 
+    // The first version of QEMU's that was seen to survive the question for its nodes over an ended backup.
+    private static readonly (int Major, int Minor) s_survives = (7, 2);
+
     // How the embedded engine begins the package's name in its version.
     private const string EnginePackage = "Tidemark ";
 
@@ -27,15 +30,22 @@ internal static class HypervisorReader
             names.Add(Understand(() => GraphField.Text(command, "name", "a command in query-commands")));
         }
 
-        var breaksSnapshot = false;
+        var (isEngine, dies) = (false, false);
         if (names.Contains(VersionCommand))
         {
             var version = await monitor.ExecuteAsync(new QmpCommand(VersionCommand), cancellationToken)
                 .ConfigureAwait(false);
-            breaksSnapshot = QmpVersion.Read(version).Package.StartsWith(EnginePackage, StringComparison.Ordinal);
+            var read = QmpVersion.Read(version);
+            isEngine = read.Package.StartsWith(EnginePackage, StringComparison.Ordinal);
+            dies = !isEngine && (read.Major, read.Minor).CompareTo(s_survives) < 0;
         }
 
-        return new HypervisorCapabilities { Commands = names, BreaksSnapshot = breaksSnapshot };
+        return new HypervisorCapabilities
+        {
+            Commands = names,
+            BreaksSnapshot = isEngine,
+            DiesOverEndedBackups = dies,
+        };
     }
 
     /// <summary>The graph at this moment.</summary>
@@ -45,6 +55,11 @@ internal static class HypervisorReader
         async Task<JsonElement> Ask(string name, JsonObject? arguments = null) => capabilities.Has(name)
             ? await monitor.ExecuteAsync(new QmpCommand(name, arguments), cancellationToken).ConfigureAwait(false)
             : default;
+
+        if (capabilities.DiesOverEndedBackups)
+        {
+            await RefuseOverEndedBackupsAsync(monitor, cancellationToken).ConfigureAwait(false);
+        }
 
         // With the edges at hand the nodes' nested images are not needed, which grow with the square of a chain.
         var edges = await Ask(GraphCommand).ConfigureAwait(false);
@@ -61,6 +76,19 @@ internal static class HypervisorReader
             BlockGraph = edges,
         };
         return Understand(() => GraphParser.Parse(replies));
+    }
+
+    // Better no answer than a guest that is killed by the question.
+    private static async Task RefuseOverEndedBackupsAsync(IMonitor monitor, CancellationToken cancellationToken)
+    {
+        var jobs = await ReadJobsAsync(monitor, cancellationToken).ConfigureAwait(false);
+        if (jobs.FirstOrDefault(job => job is { Type: "backup", IsConcluded: true }) is { } ended)
+        {
+            throw new BackupException(
+                BackupErrorKind.Hypervisor,
+                $"backup job '{ended.Id}' has ended and is still listed; this version of QEMU dies when it is asked "
+                    + "for its nodes then. Let whoever began the job dismiss it (job-dismiss), then try again");
+        }
     }
 
     /// <summary>The jobs at this moment.</summary>

@@ -99,6 +99,23 @@ internal sealed class JobWatcher : IDisposable
         }
     }
 
+    /// <summary>How much a job has to do in all, in its own unit; it has begun to do it, or ended.</summary>
+    /// <exception cref="BackupException">It vanished.</exception>
+    internal async Task<long> ReadTotalAsync(string jobId, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var jobs = await HypervisorReader.ReadJobsAsync(_monitor, cancellationToken).ConfigureAwait(false);
+            var job = Find(jobs, jobId) ?? throw Vanished(jobId);
+            if (job.TotalProgress > 0 || job.IsConcluded)
+            {
+                return job.TotalProgress;
+            }
+
+            await WaitForChangeAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Pull: fails as soon as one of the jobs has ended, because the frozen view ends with it.</summary>
     /// <exception cref="BackupException">One ended or vanished.</exception>
     internal async Task FailWhenOneEndsAsync(IReadOnlyList<string> jobIds, CancellationToken cancellationToken)

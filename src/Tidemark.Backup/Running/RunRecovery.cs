@@ -97,13 +97,14 @@ internal sealed class RunRecovery
     {
         if (folder.ReadJournal() is { } record)
         {
-            // The jobs first: QEMU 7.2 aborts when its nodes are listed while a blockdev-create formats one.
-            await new UndoExecutor(monitor, _time).UndoAllAsync([.. record.Undo.OfType<UndoAction.Job>()])
-                .ConfigureAwait(false);
+            // The jobs first: QEMU 7.2 aborts when its nodes are listed while a blockdev-create formats one, and 5.2
+            // while a backup job that has ended is still listed. What fails here fails again below.
+            var executor = new UndoExecutor(monitor, _time);
+            await executor.UndoAllAsync([.. record.Undo.OfType<UndoAction.Job>()]).ConfigureAwait(false);
             var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
                 .ConfigureAwait(false);
             var undo = record.Undo.Where(action => IsToBeUndone(action, record, graph)).ToList();
-            var errors = await new UndoExecutor(monitor, _time).UndoAllAsync(undo).ConfigureAwait(false);
+            var errors = await executor.UndoAllAsync(undo).ConfigureAwait(false);
             if (errors.Count > 0)
             {
                 throw new BackupException(

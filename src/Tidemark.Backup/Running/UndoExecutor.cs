@@ -61,6 +61,18 @@ internal sealed class UndoExecutor
         return errors;
     }
 
+    /// <summary>
+    /// Where a hypervisor dies when it is asked for its nodes over an ended backup job
+    /// (<see cref="HypervisorCapabilities.DiesOverEndedBackups"/>), the jobs are undone before anything is asked;
+    /// elsewhere nothing is done.
+    /// </summary>
+    /// <returns>What failed.</returns>
+    internal Task<IReadOnlyList<string>> UndoJobsFirstAsync(
+        IReadOnlyList<UndoAction> actions, HypervisorCapabilities capabilities) =>
+        capabilities.DiesOverEndedBackups
+            ? UndoAllAsync([.. actions.Where(action => action is UndoAction.Job)])
+            : Task.FromResult<IReadOnlyList<string>>([]);
+
     /// <summary>Whether an action concerns only this machine.</summary>
     internal static bool IsLocal(UndoAction action) => action is UndoAction.LocalFile or UndoAction.LocalDirectory
         or UndoAction.TargetFile or UndoAction.CheckpointFile;
