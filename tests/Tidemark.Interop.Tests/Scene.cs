@@ -70,7 +70,8 @@ internal sealed class Scene : IAsyncDisposable
         {
             for (var disk = 0; disk < diskCount; disk++)
             {
-                scene.Initial[disk] = await CreateDiskAsync(scene.Hypervisor.DiskPath(disk), seed: disk + 1);
+                // No byte of the first content is that of one of the first writes: they are told apart by one byte.
+                scene.Initial[disk] = await CreateDiskAsync(scene.Hypervisor.DiskPath(disk), seed: disk + 150);
             }
 
             if (starts)
