@@ -75,7 +75,8 @@ public sealed class ExtendedInteropTests
             [(0L, 5L << 30), (5L << 30, 65536L), ((5L << 30) + 65536, Length - (5L << 30) - 65536)],
             map.AsArray().Select(extent => ((long)extent!["start"]!, (long)extent["length"]!)));
         var output = await Tool.RunOkAsync(
-            qemu.Program("qemu-io"), "-f", "raw", "-c", "write -z -u 0 1G", "-c", "write -z -u 1G 1G", "-c", "write -P 7 4G 1M", "-c", "flush",
+            qemu.Program("qemu-io"), "-f", "raw", "-c", "write -z -u 0 1G", "-c", "write -z -u 1G 1G",
+            "-c", "write -P 7 4G 1M", "-c", "flush",
             "-c", "read -P 7 4G 1M", "-c", "read -P 0 1G 1M", "-c", "discard 4G 1G", fixture.Uri("vda"));
         Assert.DoesNotContain("failed", output, StringComparison.OrdinalIgnoreCase);
     }
