@@ -69,7 +69,7 @@ internal sealed class DiskLayers(Hypervisor hypervisor, string folder)
         }
     }
 
-    /// <summary>An external snapshot of all disks at one instant; every recording bitmap goes on, empty, above.</summary>
+    /// <summary>An external snapshot of all disks at one instant; every recording bitmap goes on, empty.</summary>
     public async Task SnapshotAsync(long length)
     {
         var generation = ++_snapshots;
@@ -108,7 +108,7 @@ internal sealed class DiskLayers(Hypervisor hypervisor, string folder)
         await RunAsync("transaction", new JsonObject { ["actions"] = actions });
     }
 
-    /// <summary>The active layer of every disk is written into the one below it, which is then the active one.</summary>
+    /// <summary>The active layer of every disk is written into the one below it, then the active one.</summary>
     /// <param name="meanwhile">What happens while the jobs are ready and not yet completed.</param>
     public async Task CommitAsync(Func<Task> meanwhile)
     {
