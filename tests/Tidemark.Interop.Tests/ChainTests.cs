@@ -23,7 +23,7 @@ public sealed class ChainTests
         get
         {
             var data = new TheoryData<HypervisorKind, string, int>();
-            foreach (var ((kind, version), index) in Versions.All.Select((each, index) => (each, index)))
+            foreach (var ((kind, version), index) in Versions.Some.Select((each, index) => (each, index)))
             {
                 foreach (var diskCount in new[] { 1, 3 })
                 {

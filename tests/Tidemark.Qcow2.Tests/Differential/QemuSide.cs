@@ -36,9 +36,7 @@ internal sealed class QemuSide(QemuVersion version, DifferentialKind kind, strin
 
         if (kind.Resizes && random.Next(2) == 0)
         {
-            var size = (kind.Length / 512 * 512) + ((random.Next(2000) - 1000) * 512);
-            await RunAsync(QemuImg, "resize", "-q", "-f", "qcow2", "--shrink", path, Number(size));
-            model.Resize(size);
+            await ResizeAsync(model, (kind.Length / 512 * 512) + ((random.Next(2000) - 1000) * 512));
         }
 
         var unmaps = random.Next(2) == 0;
@@ -177,6 +175,22 @@ internal sealed class QemuSide(QemuVersion version, DifferentialKind kind, strin
                     bitmap.IsRecording = !bitmap.IsRecording;
                     break;
             }
+        }
+    }
+
+    // QEMU, 5.2 to 11.1, does not zero the rest of a disk's last cluster: after it was made smaller and larger again,
+    // the old bytes are back there. A guest would find them too; here they are zeroed, as our own resize does it.
+    private async Task ResizeAsync(DiskModel model, int size)
+    {
+        var before = model.Bytes.Length;
+        await RunAsync(QemuImg, "resize", "-q", "-f", "qcow2", "--shrink", path, Number(size));
+        model.Resize(size);
+        var rest = Math.Min(size, (before + kind.ClusterSize - 1) / kind.ClusterSize * kind.ClusterSize) - before;
+        if (rest > 0)
+        {
+            var zero = $"write -z {Number(before)} {Number(rest)}";
+            await RunAsync(version.Program("qemu-io"), "-f", "qcow2", "-c", zero, path);
+            model.Write(before, new byte[rest]);
         }
     }
 
