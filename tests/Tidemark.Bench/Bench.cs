@@ -13,11 +13,20 @@ internal sealed class Bench(BenchOptions options, string folder, BenchDisk disk)
 
     public IReadOnlyList<Result> Results => _results;
 
-    /// <summary>Whether contests of such names are wanted.</summary>
-    public bool Wants(string names) => names.Contains(options.Only, StringComparison.OrdinalIgnoreCase);
+    /// <summary>Whether contests of such names are wanted: what was asked for is part of them, or begins with them and
+    /// says which (<c>nbd server: 4k</c>).</summary>
+    public bool Wants(string names) =>
+        names.Contains(options.Only, StringComparison.OrdinalIgnoreCase)
+        || options.Only.StartsWith(names, StringComparison.OrdinalIgnoreCase);
 
     public async Task RunAsync(Contest contest)
     {
+        var isOneOfSome = options.Only.Contains(' ', StringComparison.Ordinal);
+        if (isOneOfSome && !contest.Name.StartsWith(options.Only, StringComparison.OrdinalIgnoreCase))
+        {
+            return;
+        }
+
         var results = await contest.RunAsync(options.Repetitions);
         _results.AddRange(results);
         Report.Print(results);

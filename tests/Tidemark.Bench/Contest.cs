@@ -9,6 +9,8 @@ namespace Tidemark.Bench;
 /// </summary>
 internal sealed class Contest(string name, string unit, long bytes)
 {
+    public string Name => name;
+
     private readonly List<Contestant> _contestants = [];
 
     public void Add(Contestant contestant) => _contestants.Add(contestant);

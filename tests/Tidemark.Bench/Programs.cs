@@ -7,19 +7,26 @@ internal static class Programs
 {
     public const string Password = "bench";
 
-    /// <summary>Our program, beside this one's folder.</summary>
-    public static string Tidemark { get; } = Path.GetFullPath(Path.Combine(
+    /// <summary>The ordinary build of our program, beside this one's folder.</summary>
+    private static string Ordinary { get; } = Path.GetFullPath(Path.Combine(
         AppContext.BaseDirectory, "..", "..", "Tidemark.Cli",
         Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory)), "tidemark"));
 
-    /// <summary>Our program compiled ahead of time, as a release has it; <c>./bench</c> makes it.</summary>
+    /// <summary>Our program compiled ahead of time, as a release has it; <c>./publish</c> makes it.</summary>
     private static string Native { get; } = Path.GetFullPath(Path.Combine(
         AppContext.BaseDirectory, "..", "..", "..", "native", "tidemark"));
 
-    /// <summary>The contestants of ours for a verb: the native program first, if it is there.</summary>
+    /// <summary>Our program: as a release has it, where that could be made.</summary>
+    public static string Tidemark { get; } = File.Exists(Native) ? Native : Ordinary;
+
+    /// <summary>Which of the two that is.</summary>
+    public static string Kind => Tidemark == Native ? "native program" : "ordinary build";
+
+    /// <summary>The contestants of ours for a verb, where both builds are of interest: the native program first, if it
+    /// is there.</summary>
     public static IReadOnlyList<(string Who, string Program)> Ours(string verb) => File.Exists(Native)
-        ? [($"tidemark {verb} (native)", Native), ($"tidemark {verb}", Tidemark)]
-        : [($"tidemark {verb}", Tidemark)];
+        ? [($"tidemark {verb}", Native), ($"tidemark {verb} (ordinary build)", Ordinary)]
+        : [($"tidemark {verb} (ordinary build)", Ordinary)];
 
     /// <summary>A folder for state and caches, so that none of the machine's own is used.</summary>
     public static string StateFolder { get; set; } = "";

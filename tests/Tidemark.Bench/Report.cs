@@ -14,7 +14,7 @@ internal static class Report
     {
         Console.WriteLine(
             $"disk of {options.DiskLength >> 20} MiB, half of it data; {options.Repetitions} repetitions; "
-            + Machine());
+            + $"{Programs.Kind}; {Machine()}");
         Console.WriteLine();
         Console.WriteLine("| contest | who | median | min..max | MB/s | cpu s | ours / peer |");
         Console.WriteLine("|---|---|---|---|---|---|---|");
@@ -49,6 +49,7 @@ internal static class Report
         writer.WriteStartObject();
         writer.WriteString("time", now);
         writer.WriteString("machine", Machine());
+        writer.WriteString("program", Programs.Kind);
         writer.WriteNumber("disk_bytes", options.DiskLength);
         writer.WriteStartArray("results");
         foreach (var result in results)

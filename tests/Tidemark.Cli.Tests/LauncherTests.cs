@@ -9,8 +9,18 @@ namespace Tidemark.Cli.Tests;
 /// <summary>The script that starts the program.</summary>
 public sealed class LauncherTests : IDisposable
 {
+    private const string OrdinaryBuild =
+        """
+        mkdir -p "$output"
+        printf '#!/bin/sh\nprintf "%%s|" "$@"; exit 7\n' >"$output/tidemark"
+        chmod +x "$output/tidemark"
+        touch "$output/tidemark.dll"
+        echo "noise of the build"
+        """;
+
     private readonly TemporaryDirectory _directory = new();
     private readonly string _script;
+    private readonly string _publish;
     private readonly string _builds;
 
     public LauncherTests()
@@ -20,20 +30,15 @@ public sealed class LauncherTests : IDisposable
         Directory.CreateDirectory(_directory.File("tree/src/Tidemark.Cli"));
         Directory.CreateDirectory(_directory.File("sdk"));
         File.Copy(Path.Combine(RepositoryRoot.Path, "tidemark"), _script);
+        _publish = _directory.File("tree/publish");
+        File.Copy(Path.Combine(RepositoryRoot.Path, "publish"), _publish);
         foreach (var name in new[] { "Directory.Build.props", "Directory.Packages.props", "global.json",
             "src/Tidemark.Cli/A.cs" })
         {
             File.WriteAllText(_directory.File($"tree/{name}"), "");
         }
 
-        WriteDotnet(
-            """
-            mkdir -p "$output"
-            printf '#!/bin/sh\nprintf "%%s|" "$@"; exit 7\n' >"$output/tidemark"
-            chmod +x "$output/tidemark"
-            touch "$output/tidemark.dll"
-            echo "noise of the build"
-            """);
+        WriteDotnet(OrdinaryBuild);
     }
 
     public void Dispose() => _directory.Dispose();
@@ -118,6 +123,42 @@ public sealed class LauncherTests : IDisposable
     }
 
     [Fact]
+    public async Task The_native_program_is_run_while_no_source_is_newer_and_no_build_of_it_failed()
+    {
+        WriteDotnet(
+            $"""
+            if [ "$1" = publish ]; then
+                mkdir -p "$8"
+                printf '#!/bin/sh\nprintf "native|%%s|" "$@"; exit 8\n' >"$8/tidemark"
+                chmod +x "$8/tidemark"
+                exit
+            fi
+            {OrdinaryBuild}
+            """);
+        var published = await StartAsync(_publish);
+        var again = await StartAsync(_publish);
+        var native = await StartAsync(_script, "a b");
+
+        Assert.Equal(
+            (0, _directory.File("tree/artifacts/native/tidemark") + "\n"), (published.ExitCode, published.Output));
+        Assert.Equal((0, ""), (again.ExitCode, again.Error));
+        Assert.Equal((8, "native|a b|", ""), (native.ExitCode, native.Output, native.Error));
+        Assert.Equal(1, BuildCount);
+
+        File.AppendAllText(_directory.File("tree/src/Tidemark.Cli/A.cs"), "// changed");
+        var ordinary = await StartAsync(_script, "c");
+        Assert.Equal((7, "c|"), (ordinary.ExitCode, ordinary.Output));
+
+        WriteDotnet("echo 'A.cs(1,1): error CS0000: broken'; exit 1");
+        var failed = await StartAsync(_publish);
+        Assert.Equal((1, ""), (failed.ExitCode, failed.Output));
+        Assert.Contains("error CS0000", failed.Error);
+        Assert.False(File.Exists(_directory.File("tree/artifacts/native.stamp")));
+        Assert.Equal(7, (await StartAsync(_script)).ExitCode);
+        Assert.Empty(Directory.GetDirectories(_directory.File("tree/artifacts"), "native-build*"));
+    }
+
+    [Fact]
     public async Task Without_an_sdk_the_error_says_what_to_install()
     {
         File.Delete(_directory.File("sdk/dotnet"));
@@ -149,8 +190,7 @@ public sealed class LauncherTests : IDisposable
     {
         Directory.CreateDirectory(_directory.File("tools"));
         foreach (var tool in new[] { "bash", "sh", "find", "readlink", "dirname", "mktemp", "touch", "mv", "rm", "cat",
-            "mkdir",
-            "flock", "chmod" })
+            "mkdir", "flock", "chmod", "uname" })
         {
             if (Tool.Find(tool) is { } found && !File.Exists(_directory.File($"tools/{tool}")))
             {

@@ -4,7 +4,9 @@ namespace Tidemark.Bench.Contests;
 /// program included.</summary>
 internal static class NbdCopyContests
 {
-    private static readonly string[] s_options = ["--connections=4", "--requests=64", "--request-size=262144"];
+    // nbdcopy makes no more connections than there are processors, whatever it is told.
+    private static readonly string[] s_options =
+        [$"--connections={Math.Clamp(Environment.ProcessorCount, 1, 4)}", "--requests=64", "--request-size=262144"];
 
     public static async Task RunAsync(Bench bench)
     {
