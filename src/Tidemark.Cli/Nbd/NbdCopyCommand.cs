@@ -14,12 +14,14 @@ internal sealed class NbdCopyCommand
     /// <summary>The verb.</summary>
     public const string Name = "copy";
 
-    private const int DefaultConnections = 4;
     private const int MaximumConnections = 64;
     private const int DefaultRequests = 64;
     private const int MaximumRequests = 1024;
     private const string DefaultRequestSize = "256K";
     private const int MaximumRequestSize = 32 << 20;
+
+    /// <summary>A connection has a thread of its own: more of them than processors only take turns.</summary>
+    private static int DefaultConnections => Math.Clamp(Environment.ProcessorCount, 1, 4);
 
     private readonly CommandConsole _console;
     private readonly Command _command = new(Name, "Copy a disk between NBD exports and files. Holes stay holes.");
@@ -36,7 +38,7 @@ internal sealed class NbdCopyCommand
 
     private readonly Option<int> _connections = new("--connections", "-C")
     {
-        Description = "The connections to each server that allows several.",
+        Description = "The connections to each server that allows several. Default: one a processor, 4 at most.",
         HelpName = "N",
         DefaultValueFactory = _ => DefaultConnections,
     };

@@ -83,7 +83,7 @@ public sealed partial class NbdClient
         }
         else if (command == NbdCommand.Read)
         {
-            _receiver.CopyTo(place.Target.Span);
+            _receiver.CopyTo(place.TakeTarget());
         }
 
         Finish(place);
@@ -157,8 +157,9 @@ public sealed partial class NbdClient
             throw NbdException.Protocol($"a data chunk of {chunk.Length} bytes");
         }
 
-        var target = Cover(place, _receiver.TakeUInt64(), chunk.Length - 8);
-        _receiver.CopyTo(target);
+        var offset = _receiver.TakeUInt64();
+        Cover(place, offset, chunk.Length - 8);
+        _receiver.CopyTo(TargetOf(place, offset, (int)(chunk.Length - 8)));
     }
 
     private void ReceiveHole(PendingRequest place, ChunkHeader chunk)
@@ -169,10 +170,23 @@ public sealed partial class NbdClient
         }
 
         var offset = _receiver.TakeUInt64();
-        Cover(place, offset, _receiver.TakeUInt32()).Clear();
+        var length = _receiver.TakeUInt32();
+        Cover(place, offset, length);
+        if (length == place.Length && place.Late is { } late)
+        {
+            place.Late = null;
+            late.SetZero();
+            return;
+        }
+
+        TargetOf(place, offset, (int)length).Clear();
     }
 
-    private static Span<byte> Cover(PendingRequest place, ulong offset, ulong length)
+    private static Span<byte> TargetOf(PendingRequest place, ulong offset, int length) =>
+        place.TakeTarget().Slice((int)(offset - place.Header.Offset), length);
+
+    // Notes that these bytes of a read come; refuses what is not its own, or has come before.
+    private static void Cover(PendingRequest place, ulong offset, ulong length)
     {
         var first = place.Header.Offset;
         if (length == 0 || offset < first || offset - first > place.Header.Length
@@ -188,8 +202,6 @@ public sealed partial class NbdClient
             throw NbdException.Protocol(
                 $"a chunk at {offset} overlaps an earlier one, or the read comes in too many pieces");
         }
-
-        return place.Target.Span.Slice((int)(offset - first), (int)length);
     }
 
     private void ReceiveStatus(PendingRequest place, in ChunkHeader chunk)

@@ -47,6 +47,7 @@ public sealed partial class NbdClient
                     flags, request.Command, cookie, (ulong)request.Offset, (ulong)length);
                 place.Length = request.Length;
                 place.Target = request.Target;
+                place.Late = request.Late;
                 place.Extents = request.Extents;
                 place.ContextId = request.ContextId;
                 place.SubmittedAt = _deadlineTimer is null ? 0 : _options.TimeProvider.GetTimestamp();

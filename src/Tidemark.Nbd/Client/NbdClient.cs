@@ -153,6 +153,21 @@ public sealed partial class NbdClient : IAsyncDisposable
             : ReadPiecesAsync(offset, target, cancellationToken);
     }
 
+    /// <summary>Reads into memory that is given when the bytes come.</summary>
+    /// <param name="offset">Where.</param>
+    /// <param name="length">At most <see cref="MaximumPayload"/>.</param>
+    /// <param name="target">What gives the memory.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="NbdException">As <see cref="ReadAsync"/>.</exception>
+    internal ValueTask ReadLateAsync(
+        long offset, int length, ILateTarget target, CancellationToken cancellationToken)
+    {
+        CheckRange(offset, length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, MaximumPayload);
+        return SubmitAsync(
+            new(NbdCommand.Read, CommandFlags.None, offset, length) { Late = target }, cancellationToken);
+    }
+
     /// <summary>Writes the caller's bytes.</summary>
     /// <param name="offset">Where.</param>
     /// <param name="source">The bytes; lent until the task completes.</param>

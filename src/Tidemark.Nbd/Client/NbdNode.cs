@@ -176,6 +176,14 @@ public sealed class NbdNode : BlockNode
         }
     }
 
+    /// <summary>Whether <see cref="ReadLateAsync"/> can be used for reads of this length.</summary>
+    internal bool CanReadLate(int length) => !_reconnects && length <= _limits.MaximumTransfer;
+
+    /// <summary>Reads into memory that is given when the bytes come: see <see cref="CanReadLate"/>.</summary>
+    internal ValueTask ReadLateAsync(
+        long offset, int length, ILateTarget target, CancellationToken cancellationToken) =>
+        Next().Client.ReadLateAsync(offset, length, target, cancellationToken);
+
     /// <inheritdoc/>
     public override async ValueTask DisposeAsync()
     {

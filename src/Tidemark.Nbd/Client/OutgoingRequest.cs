@@ -16,6 +16,9 @@ internal readonly record struct OutgoingRequest(NbdCommand Command, CommandFlags
     /// <summary>Where a read goes.</summary>
     internal Memory<byte> Target { get; init; }
 
+    /// <summary>What gives the memory later; null when <see cref="Target"/> is where a read goes.</summary>
+    internal ILateTarget? Late { get; init; }
+
     /// <summary>Where block status goes.</summary>
     internal List<NbdExtent>? Extents { get; init; }
 

@@ -39,6 +39,9 @@ internal sealed class PendingRequest : IValueTaskSource, IThreadPoolWorkItem
     /// <summary>Where a read's bytes go; lent by the caller.</summary>
     internal Memory<byte> Target { get; set; }
 
+    /// <summary>What gives a read its memory when its bytes come; null when <see cref="Target"/> is there.</summary>
+    internal ILateTarget? Late { get; set; }
+
     /// <summary>Where block status goes; lent by the caller.</summary>
     internal List<NbdExtent>? Extents { get; set; }
 
@@ -92,12 +95,25 @@ internal sealed class PendingRequest : IValueTaskSource, IThreadPoolWorkItem
         }
     }
 
+    /// <summary>The memory of a read whose bytes come. The receive loop's.</summary>
+    internal Span<byte> TakeTarget()
+    {
+        if (Late is { } late)
+        {
+            Late = null;
+            Target = late.Take((int)Length);
+        }
+
+        return Target.Span;
+    }
+
     /// <summary>The receive loop's last word: nobody touches the caller's memory any more.</summary>
     /// <param name="failure">Why it failed; null for success.</param>
     internal void Complete(Exception? failure)
     {
         _outcome = failure;
         Target = default;
+        Late = null;
         Extents = null;
         if (_client.InlineCompletions)
         {

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Runtime.CompilerServices;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Nbd.Client;
@@ -8,9 +7,11 @@ namespace Tidemark.Nbd.Copy;
 
 // A copy between two disks, as fast as their connections go.
 //
-// The idea. There are as many lanes as requests may be under way. A lane owns one buffer and does one thing at a time:
-// take the next piece, read it, write it, again. Lanes share nothing but the map that hands out pieces. So the bytes in
-// flight are bounded by the buffers, nothing is allocated for a piece, and pieces need no order: each knows its offset.
+// The idea. There are as many lanes as requests may be under way. A lane does one thing at a time: take the next piece,
+// read it, write it, again. It holds one buffer at most: from an NBD source only once the piece's bytes come, so that
+// few buffers are used again and again, out of a processor's cache, however many requests wait for the server. Lanes
+// share nothing but the map that hands out pieces and the buffers. So the bytes in flight are bounded, nothing is
+// allocated for a piece, and pieces need no order: each knows its offset.
 //
 // Which threads run. An NBD node made with inline completions goes on with a lane on the thread that received its
 // reply, so a piece that was just received is scanned and sent on while it is in that processor's cache, and no other
@@ -30,6 +31,8 @@ public sealed class DiskCopy
     private readonly DiskCopyOptions _options;
     private readonly CancellationTokenSource _stop;
     private readonly CopyMap _map;
+    private readonly CopyBuffers _buffers;
+    private readonly NbdNode? _lateSource;
     private readonly int _zeroBlock;
     private long _read;
     private long _written;
@@ -44,6 +47,8 @@ public sealed class DiskCopy
         _stop = stop;
         var alignment = Math.Max(source.Limits.RequestAlignment, target?.Limits.RequestAlignment ?? 1);
         _zeroBlock = Math.Max(ZeroBlock, alignment);
+        _buffers = new CopyBuffers(options.RequestSize);
+        _lateSource = source is NbdNode nbd && nbd.CanReadLate(options.RequestSize) ? nbd : null;
         _map = new CopyMap(source, options, alignment, stop.Token);
     }
 
@@ -71,7 +76,10 @@ public sealed class DiskCopy
             await target.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
 
-        return new DiskCopyReport(source.Length, copy._map.Selected, copy._read, copy._written, copy._zeroed);
+        return new DiskCopyReport(source.Length, copy._map.Selected, copy._read, copy._written, copy._zeroed)
+        {
+            BuffersMade = copy._buffers.Made,
+        };
     }
 
     private static void Check(BlockNode source, BlockNode? target, DiskCopyOptions options)
@@ -134,14 +142,14 @@ public sealed class DiskCopy
 
     private async Task RunLaneAsync(Action<long>? progress)
     {
-        var buffer = ArrayPool<byte>.Shared.Rent(_options.RequestSize);
+        var lane = new CopyLane(_buffers);
         try
         {
             while (true)
             {
                 if (_map.TryTake(out var piece, out var wait))
                 {
-                    await CopyAsync(piece, buffer).ConfigureAwait(false);
+                    await CopyAsync(piece, lane).ConfigureAwait(false);
                     progress?.Invoke(piece.Offset + piece.Length);
                 }
                 else if (wait is not null)
@@ -159,29 +167,37 @@ public sealed class DiskCopy
             await _stop.CancelAsync().ConfigureAwait(false);
             throw;
         }
-
-        // Not after a failure: a request that was given up may still be using it.
-        ArrayPool<byte>.Shared.Return(buffer);
     }
 
-    private ValueTask CopyAsync(CopyPiece piece, byte[] buffer)
+    private ValueTask CopyAsync(in CopyPiece piece, CopyLane lane)
     {
         _stop.Token.ThrowIfCancellationRequested();
         return piece.IsZero
             ? ZeroAsync(piece.Offset, piece.Length)
-            : CopyDataAsync(piece.Offset, buffer.AsMemory(0, (int)piece.Length));
+            : CopyDataAsync(piece, lane);
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask CopyDataAsync(long offset, Memory<byte> buffer)
+    private async ValueTask CopyDataAsync(CopyPiece piece, CopyLane lane)
     {
-        await _source.ReadAsync(offset, buffer, _stop.Token).ConfigureAwait(false);
-        Interlocked.Add(ref _read, buffer.Length);
-        if (_target is null)
+        await lane.ReadAsync(_source, _lateSource, piece, _stop.Token).ConfigureAwait(false);
+        Interlocked.Add(ref _read, piece.Length);
+        if (_target is not null && lane.IsZero && !_options.Allocated)
         {
-            return;
+            await ZeroAsync(piece.Offset, piece.Length).ConfigureAwait(false);
+        }
+        else if (_target is not null)
+        {
+            await WriteAsync(piece.Offset, lane.BytesOrZeroes((int)piece.Length)).ConfigureAwait(false);
         }
 
+        // Not after a failure: a request that was given up may still be using the buffer.
+        lane.Release();
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask WriteAsync(long offset, Memory<byte> buffer)
+    {
         while (!buffer.IsEmpty)
         {
             var length = RunLength(offset, buffer.Span, out var isZero);
@@ -191,7 +207,7 @@ public sealed class DiskCopy
             }
             else
             {
-                await _target.WriteAsync(offset, buffer[..length], WriteFlags.None, _stop.Token).ConfigureAwait(false);
+                await _target!.WriteAsync(offset, buffer[..length], WriteFlags.None, _stop.Token).ConfigureAwait(false);
                 Interlocked.Add(ref _written, length);
             }
 

@@ -6,4 +6,8 @@ namespace Tidemark.Nbd.Copy;
 /// <param name="Read">Bytes read from the source.</param>
 /// <param name="Written">Bytes sent to the target as data.</param>
 /// <param name="Zeroed">Bytes that read as zero: zeroed on the target, or known to be zero there.</param>
-public sealed record DiskCopyReport(long Length, long Selected, long Read, long Written, long Zeroed);
+public sealed record DiskCopyReport(long Length, long Selected, long Read, long Written, long Zeroed)
+{
+    /// <summary>How many buffers of one request's size were made.</summary>
+    internal int BuffersMade { get; init; }
+}

@@ -23,6 +23,9 @@ internal static unsafe partial class LinuxSocket
     [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
     internal static partial nint Receive(SafeHandle socket, byte* target, nint length, int flags);
 
+    [LibraryImport("libc", EntryPoint = "recvmsg", SetLastError = true)]
+    internal static partial nint Receive(SafeHandle socket, Message* message, int flags);
+
     [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
     internal static partial nint Send(SafeHandle socket, Message* message, int flags);
 

@@ -22,6 +22,13 @@ internal abstract class NbdTransport : IDisposable
     /// <exception cref="IOException">The connection broke.</exception>
     internal abstract int ReceiveAll(Span<byte> target);
 
+    /// <summary>Receives at least one byte, into the first part before the second, as much as is there.</summary>
+    /// <param name="first">Not empty.</param>
+    /// <param name="second">Where a transport puts what is there beyond the first part, if it can at no price.</param>
+    /// <returns>The bytes in both parts; 0 when the peer has ended its direction.</returns>
+    /// <exception cref="IOException">The connection broke.</exception>
+    internal virtual int Receive(Span<byte> first, Span<byte> second) => Receive(first);
+
     /// <summary>Sends both parts, in order, in one system call where
     /// possible. Returns when all is handed over.</summary>
     /// <exception cref="IOException">The connection broke; some bytes may have left.</exception>

@@ -12,6 +12,13 @@ internal sealed class ReceiveBuffer
     private readonly byte[] _buffer;
     private int _start;
     private int _end;
+    private bool _expectsLong;
+
+    /// <summary>Payloads from this length on are long: what comes before them is received by itself.</summary>
+    private const int LongPayload = 16 * 1024;
+
+    /// <summary>As much as any header has.</summary>
+    private const int NextHeader = 32;
 
     /// <summary>Creates a buffer; a header must fit in its capacity.</summary>
     internal ReceiveBuffer(NbdTransport transport, int capacity)
@@ -52,7 +59,9 @@ internal sealed class ReceiveBuffer
                 _start = 0;
             }
 
-            var received = _transport.Receive(_buffer.AsSpan(_end));
+            // Where payloads are long, only the header is taken here: the payload goes straight to where it is wanted.
+            var room = _expectsLong ? _buffer.AsSpan(_end, count - (_end - _start)) : _buffer.AsSpan(_end);
+            var received = _transport.Receive(room);
             if (received == 0)
             {
                 return _start == _end
@@ -64,6 +73,7 @@ internal sealed class ReceiveBuffer
             _end += received;
         }
 
+        _expectsLong = false;
         return true;
     }
 
@@ -93,11 +103,40 @@ internal sealed class ReceiveBuffer
         _buffer.AsSpan(_start, here).CopyTo(target);
         _start += here;
         var rest = target[here..];
-        if (!rest.IsEmpty && _transport.ReceiveAll(rest) < rest.Length)
+        _expectsLong = target.Length >= LongPayload;
+        if (_expectsLong)
         {
-            throw new EndOfStreamException($"{_transport.Peer} closed the connection in the middle of a payload");
+            ReceiveWithNext(rest);
+        }
+        else if (!rest.IsEmpty && _transport.ReceiveAll(rest) < rest.Length)
+        {
+            throw PayloadEnded();
         }
     }
+
+    // The next header comes with the payload's last bytes, if it is there: it costs no system call of its own.
+    private void ReceiveWithNext(Span<byte> rest)
+    {
+        while (!rest.IsEmpty)
+        {
+            var count = _transport.Receive(rest, _buffer.AsSpan(0, NextHeader));
+            if (count == 0)
+            {
+                throw PayloadEnded();
+            }
+
+            if (count > rest.Length)
+            {
+                (_start, _end) = (0, count - rest.Length);
+                return;
+            }
+
+            rest = rest[count..];
+        }
+    }
+
+    private EndOfStreamException PayloadEnded() =>
+        new($"{_transport.Peer} closed the connection in the middle of a payload");
 
     /// <summary>Throws bytes away.</summary>
     internal void Skip(long count)

@@ -9,6 +9,10 @@ internal sealed class SocketTransport : NbdTransport
 {
     private const int SendPeriod = 1000;
 
+    /// <summary>What one end may have sent that the other has not received: enough for a message of 256 KiB, so that
+    /// sending it waits for nobody. The system's own limit is 208 KiB; it may grant less than this.</summary>
+    private const int SendBuffer = 1 << 20;
+
     private readonly Socket _socket;
     private readonly SafeSocketHandle _handle;
     private volatile bool _aborted;
@@ -21,6 +25,11 @@ internal sealed class SocketTransport : NbdTransport
         // A send that is blocked looks up now and then whether it is still wanted.
         socket.SendTimeout = SendPeriod;
         Peer = peer;
+        if (socket.AddressFamily == AddressFamily.Unix)
+        {
+            socket.SendBufferSize = SendBuffer;
+        }
+
         if (socket.AddressFamily is AddressFamily.InterNetwork or AddressFamily.InterNetworkV6)
         {
             socket.NoDelay = true;
@@ -58,6 +67,30 @@ internal sealed class SocketTransport : NbdTransport
         }
 
         return received;
+    }
+
+    internal override unsafe int Receive(Span<byte> first, Span<byte> second)
+    {
+        fixed (byte* firstStart = first)
+        fixed (byte* secondStart = second)
+        {
+            var parts = stackalloc LinuxSocket.Part[2];
+            parts[0] = new LinuxSocket.Part { Start = firstStart, Length = first.Length };
+            parts[1] = new LinuxSocket.Part { Start = secondStart, Length = second.Length };
+            var message = new LinuxSocket.Message { Parts = parts, PartCount = 2 };
+            while (!_aborted)
+            {
+                var count = LinuxSocket.Receive(_handle, &message, 0);
+                if (count >= 0)
+                {
+                    return (int)count;
+                }
+
+                ThrowUnlessInterrupted("receive from");
+            }
+
+            return 0;
+        }
     }
 
     internal override unsafe void Send(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second)
