@@ -9,6 +9,10 @@ namespace Tidemark.Interop.Tests;
 [Trait("Category", "Interop")]
 public sealed class NbdServeProgramTests : IDisposable
 {
+    /// <summary>What an ordinary build may have resident more than a native program: the runtime's files (20 were
+    /// measured), the compiler's memory and the code that it makes.</summary>
+    private const int RuntimeMebibytes = 32;
+
     private readonly TemporaryDirectory _folder = new();
     private readonly TidemarkProgram _program;
 
@@ -53,6 +57,37 @@ public sealed class NbdServeProgramTests : IDisposable
         var size = await Tool.RunOkAsync(
             "nbdinfo", "--size", "--", "[", TidemarkProgram.Executable, "nbd", "serve", disk, "--format", "raw", "]");
         Assert.Equal($"{1 << 20}", size.Trim());
+    }
+
+    [Theory]
+    [InlineData("4k")]
+    [InlineData("256k")]
+    [InlineData("2m")]
+    [Trait("Category", "Long")]
+    public async Task Its_memory_is_bounded_with_64_requests_on_each_of_four_connections(string blockSize)
+    {
+        Require("fio");
+        var disk = _folder.File("disk.raw");
+        await Tool.RunOkAsync("truncate", "-s", "256M", disk);
+        using var server = Start(disk);
+        await Tool.RunOkAsync(
+            "fio",
+            [
+                "--name=load", "--ioengine=nbd", $"--uri=nbd+unix:///?socket={Socket}", "--rw=randrw",
+                $"--bs={blockSize}", "--numjobs=4", "--iodepth=64", "--size=256m", "--time_based", "--runtime=3",
+                "--output=/dev/null",
+            ]);
+
+        // proc(5): VmHWM is the most that was ever resident, in KiB.
+        var status = await File.ReadAllLinesAsync(
+            $"/proc/{server.Id}/status", TestContext.Current.CancellationToken);
+        var most = long.Parse(
+            status.Single(line => line.StartsWith("VmHWM:", StringComparison.Ordinal)).Split(':', 'k')[1],
+            System.Globalization.CultureInfo.InvariantCulture);
+        var isNative = !File.Exists(Path.ChangeExtension(TidemarkProgram.Executable, ".dll"));
+        var limit = 64 + (isNative ? 0 : RuntimeMebibytes);
+        Assert.True(most <= limit << 10, $"{most >> 10} MiB, at most {limit}");
+        Assert.Equal(0, await EndAsync(server));
     }
 
     private static void Require(params string[] programs)

@@ -130,6 +130,15 @@ internal sealed class RawPeer(NbdTransport transport) : IDisposable
         }
     }
 
+    /// <summary>Greets, asks for a kind of replies, and enters an export.</summary>
+    internal RawPeer Enter(string export, NbdOption replies)
+    {
+        Greet();
+        return Ask(replies) == OptionReplyType.Ack && Ask(NbdOption.Go, Named(export), (ushort)0) == OptionReplyType.Ack
+            ? this
+            : throw new InvalidDataException($"{replies} or GO was refused");
+    }
+
     /// <summary>Greets and enters an export.</summary>
     internal RawPeer Enter(string export, bool structured = true, params string[] contexts)
     {

@@ -1,4 +1,5 @@
 using Tidemark.Nbd.Client;
+using Tidemark.Nbd.Copy;
 using Tidemark.Nbd.Protocol;
 using Tidemark.Nbd.Server;
 using Tidemark.Testing;
@@ -12,9 +13,11 @@ public sealed class SteadyStateTests
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData(4096)]
-    [InlineData(256 << 10)]
-    public async Task A_request_allocates_nothing_on_the_server(int length)
+    [InlineData(4096, false)]
+    [InlineData(256 << 10, false)]
+    [InlineData(4096, true)]
+    [InlineData(256 << 10, true)]
+    public async Task A_request_allocates_nothing_on_the_server(int length, bool extended)
     {
         await using var fixture = await NbdFixture.StartAsync();
         var content = new byte[1 << 20];
@@ -23,20 +26,30 @@ public sealed class SteadyStateTests
         fixture.Export("vda", disk, new NbdExportOptions { Writable = true });
         var (ours, theirs) = SocketTransport.CreatePair();
         fixture.Server.Serve(theirs);
-        using var peer = new RawPeer(ours).Enter("vda");
-        var read = RawPeer.Request(NbdCommand.Read, 0, (uint)length);
-        var write =
-            RawPeer.Bytes(RawPeer.Request(NbdCommand.Write, 0, (uint)length), content.AsSpan(0, length).ToArray());
-        var replies = new byte[28 + length + 16];
+        using var peer = new RawPeer(ours).Enter(
+            "vda", extended ? NbdOption.ExtendedHeaders : NbdOption.StructuredReply);
+        byte[] Header(NbdCommand command, CommandFlags flags)
+        {
+            var header = new byte[RequestHeader.SizeOf(extended)];
+            new RequestHeader(flags, command, 1, 0, (ulong)length).Write(header, extended);
+            return header;
+        }
+
+        var read = Header(NbdCommand.Read, CommandFlags.None);
+        var write = RawPeer.Bytes(
+            Header(NbdCommand.Write, extended ? CommandFlags.PayloadLength : CommandFlags.None),
+            content.AsSpan(0, length).ToArray());
+        var readReply = new byte[ChunkHeader.SizeOf(extended) + 8 + length];
+        var writeReply = new byte[extended ? ChunkHeader.ExtendedSize : SimpleReplyHeader.Size];
 
         void Exchange(int rounds)
         {
             for (var round = 0; round < rounds; round++)
             {
                 ours.Send(read, default);
-                ours.ReceiveAll(replies.AsSpan(0, 28 + length));
+                ours.ReceiveAll(readReply);
                 ours.Send(write, default);
-                ours.ReceiveAll(replies.AsSpan(0, 16));
+                ours.ReceiveAll(writeReply);
             }
         }
 
@@ -44,9 +57,42 @@ public sealed class SteadyStateTests
         Exchange(200);
         disk.Begin();
         Exchange(200);
+        Assert.Equal(content.AsSpan(0, length), readReply.AsSpan(^length..));
         Assert.True(disk.Samples > 100, $"{disk.Samples} samples");
         Assert.True(disk.AllocatedBytes <= 64 * 1024, $"{disk.AllocatedBytes} bytes in {disk.Samples} requests");
         await Task.CompletedTask;
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task A_copy_allocates_nothing_for_a_piece_and_needs_one_buffer_a_connection(int connections)
+    {
+        const int length = 8 << 20;
+        await using var fixture = await NbdFixture.StartAsync();
+        var content = new byte[length];
+        content.AsSpan().Fill(1);
+        fixture.Export("vda", new MemoryNode("disk", content));
+        var source = await fixture.ConnectNodeAsync("vda", new NbdNodeOptions
+        {
+            Connections = connections,
+            Client = new NbdClientOptions { InlineCompletions = true },
+        });
+        var options = new DiskCopyOptions { RequestSize = 4096, Requests = 32 * connections };
+        var copied = new byte[length];
+
+        // The target is written on the threads that receive: between two of its calls lies the whole turn of a piece.
+        var target = new ThreadAllocationNode("target", copied);
+        await DiskCopy.RunAsync(source, target, options, null, Cancellation);
+        target.Begin();
+        var report = await DiskCopy.RunAsync(source, target, options, null, Cancellation);
+
+        Assert.Equal(content, copied);
+        Assert.InRange(report.BuffersMade, 1, connections);
+        Assert.True(target.Samples > 1000, $"{target.Samples} samples");
+        Assert.True(
+            target.AllocatedBytes < 4L * target.Samples,
+            $"{target.AllocatedBytes} bytes in {target.Samples} pieces");
     }
 
     [Fact]
