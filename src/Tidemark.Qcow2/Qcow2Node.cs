@@ -34,7 +34,7 @@ public sealed partial class Qcow2Node : BlockNode
     private readonly L2Layout _layout;
     private readonly int _clusterBits;
     private readonly bool _keepsOnDiscard;
-    private readonly int _compressionLevel;
+    private readonly int? _compressionLevel;
 
     // Changed only inside a drained section.
     private volatile BlockChild? _backingChild;
@@ -52,7 +52,7 @@ public sealed partial class Qcow2Node : BlockNode
         _clusterBits = header.ClusterBits;
         _length = header.Length;
         _keepsOnDiscard = options.DiscardNoUnref;
-        _compressionLevel = options.CompressionLevel ?? Qcow2OpenOptions.DefaultLevelOf(header.CompressionType);
+        _compressionLevel = options.CompressionLevel;
         _fileChild = new BlockChild(this, ChildRole.File, parts.File.Node, $"node '{name}'");
         if (options.DataFile is { } dataFile)
         {

@@ -30,7 +30,7 @@ public sealed record Qcow2OpenOptions
     public BrokenBitmapPolicy BrokenBitmaps { get; init; }
 
     /// <summary>How hard compressed writes try, on the scale of the image's compression: zlib 1 to 9, zstd -7 to 19;
-    /// null for the fast end, which is meant for backups.</summary>
+    /// null for fast and about as small as QEMU's.</summary>
     public int? CompressionLevel { get; init; }
 
     /// <summary>The most memory for cached L2 tables, in bytes; refcount blocks take up to an eighth of it
@@ -39,8 +39,6 @@ public sealed record Qcow2OpenOptions
 
     /// <summary>32 MiB: the mapping of 256 GiB with clusters of 64 KiB.</summary>
     public const long DefaultMetadataCacheLimit = 32 << 20;
-
-    internal static int DefaultLevelOf(int compressionType) => compressionType == 0 ? 2 : -1;
 
     /// <summary>The file grows in multiples of this, and is cut to its use when the image is closed.</summary>
     internal long GrowthStep { get; init; } = 8 << 20;

@@ -13,6 +13,8 @@ internal sealed class Contest(string name, string unit, long bytes)
 
     private readonly List<Contestant> _contestants = [];
 
+    public string Name => name;
+
     public void Add(Contestant contestant) => _contestants.Add(contestant);
 
     public void Add(string who, Func<Task> run, Func<Task>? prepare = null, params int[] daemons) =>

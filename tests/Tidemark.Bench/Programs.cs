@@ -54,6 +54,11 @@ internal static class Programs
         return process;
     }
 
+    /// <summary>Runs a program, which must succeed, with its standard output thrown away by the kernel: for one that
+    /// says so much that to listen would be part of what is measured.</summary>
+    public static Task RunToNowhereAsync(string program, params string[] arguments) =>
+        RunAsync("sh", ["-c", "exec \"$0\" \"$@\" > /dev/null", program, .. arguments]);
+
     /// <summary>Runs a program, which must succeed; returns its standard output.</summary>
     public static async Task<string> RunAsync(string program, params string[] arguments)
     {

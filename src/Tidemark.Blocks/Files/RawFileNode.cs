@@ -14,6 +14,7 @@ public sealed class RawFileNode : BlockNode
 
     private readonly SafeFileHandle _file;
     private readonly bool _isLocked;
+    private readonly bool _withoutFlush;
     private long _length;
     private volatile bool _canSeekData = true;
     private bool _canPunch = true;
@@ -23,10 +24,12 @@ public sealed class RawFileNode : BlockNode
         : base(name)
     {
         _isLocked = options.Locking;
+        _withoutFlush = options.WithoutFlush;
         Path = path;
         _file = file;
         _length = length;
         IsReadOnly = options.ReadOnly;
+        IsUnchanging = options is { ReadOnly: true, Locking: true, ForceShare: false };
     }
 
     /// <summary>The file's path, as it was given.</summary>
@@ -40,6 +43,10 @@ public sealed class RawFileNode : BlockNode
 
     /// <inheritdoc/>
     public override bool IsReadOnly { get; }
+
+    /// <summary>Whether nobody writes to the file while it is open: neither this node, nor another who keeps to the
+    /// locks.</summary>
+    public bool IsUnchanging { get; }
 
     /// <summary>Opens an existing file or block device with QEMU's image locks.</summary>
     /// <exception cref="BlockException">It does not exist, may not be opened so, or is locked by somebody
@@ -216,7 +223,7 @@ public sealed class RawFileNode : BlockNode
     /// <inheritdoc/>
     protected override ValueTask FlushCoreAsync(CancellationToken cancellationToken)
     {
-        if (LinuxFile.SyncData(_file) != 0)
+        if (!_withoutFlush && LinuxFile.SyncData(_file) != 0)
         {
             var error = Marshal.GetLastPInvokeError();
             throw new BlockException(

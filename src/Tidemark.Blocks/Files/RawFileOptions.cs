@@ -14,4 +14,10 @@ public sealed record RawFileOptions
 
     /// <summary>Whether QEMU's image locks are taken and honoured: its <c>locking=on</c>.</summary>
     public bool Locking { get; init; } = true;
+
+    /// <summary>
+    /// Whether a flush does nothing: QEMU's cache mode <c>unsafe</c>. For a file that is worth nothing until its writer
+    /// has ended well: after a crash of the host nothing is known of its content, whatever was flushed.
+    /// </summary>
+    public bool WithoutFlush { get; init; }
 }

@@ -1,10 +1,11 @@
 using System.Globalization;
+using System.Text;
 using Tidemark.Images.Mapping;
 
 namespace Tidemark.Cli.Images;
 
-/// <summary>Writes the entries of a map as lines of JSON, of which there can be millions: characters go into one buffer
-/// that is written when it is full.</summary>
+/// <summary>Writes the entries of a map as lines of JSON, of which there can be millions: bytes go into one buffer that
+/// is written when it is full, past the writer's own small one.</summary>
 internal sealed class MapText(TextWriter output)
 {
     private const int BufferLength = 64 * 1024;
@@ -13,9 +14,15 @@ internal sealed class MapText(TextWriter output)
     private const int LongestLine = 512;
     private const MapFlags Words = MapFlags.Present | MapFlags.Zero | MapFlags.Data | MapFlags.Compressed;
 
-    private static readonly string[] s_words = [.. Enumerable.Range(0, (int)Words + 1).Select(Describe)];
+    private static readonly byte[][] s_words = [.. Enumerable.Range(0, (int)Words + 1).Select(Describe)];
 
-    private readonly char[] _buffer = new char[BufferLength];
+    private readonly byte[] _buffer = new byte[BufferLength];
+
+    // All is ASCII: the bytes that the writer would make of it.
+    private readonly Stream? _stream = output is StreamWriter { Encoding: UTF8Encoding } writer
+        ? writer.BaseStream
+        : null;
+
     private int _used;
     private bool _hasLines;
 
@@ -27,38 +34,49 @@ internal sealed class MapText(TextWriter output)
             Flush();
         }
 
-        Append(_hasLines ? ",\n{ \"start\": " : "{ \"start\": ");
+        Append(_hasLines ? ",\n{ \"start\": "u8 : "{ \"start\": "u8);
         _hasLines = true;
         Append(entry.Start);
-        Append(", \"length\": ");
+        Append(", \"length\": "u8);
         Append(entry.Length);
-        Append(", \"depth\": ");
+        Append(", \"depth\": "u8);
         Append(entry.Depth);
         Append(s_words[(int)(entry.Flags & Words)]);
         if (entry.Has(MapFlags.Offset))
         {
-            Append(", \"offset\": ");
+            Append(", \"offset\": "u8);
             Append(entry.Offset);
         }
 
-        Append("}");
+        Append("}"u8);
     }
 
     /// <summary>Writes what is in the buffer.</summary>
     public void Flush()
     {
-        output.Write(_buffer.AsSpan(0, _used));
+        var bytes = _buffer.AsSpan(0, _used);
+        if (_stream is not null)
+        {
+            output.Flush();
+            _stream.Write(bytes);
+        }
+        else
+        {
+            output.Write(Encoding.ASCII.GetString(bytes));
+        }
+
         _used = 0;
     }
 
-    private static string Describe(int flags)
+    private static byte[] Describe(int flags)
     {
         string Word(MapFlags flag) => ((MapFlags)flags & flag) != 0 ? "true" : "false";
-        return $", \"present\": {Word(MapFlags.Present)}, \"zero\": {Word(MapFlags.Zero)}, "
-            + $"\"data\": {Word(MapFlags.Data)}, \"compressed\": {Word(MapFlags.Compressed)}";
+        return Encoding.ASCII.GetBytes(
+            $", \"present\": {Word(MapFlags.Present)}, \"zero\": {Word(MapFlags.Zero)}, "
+            + $"\"data\": {Word(MapFlags.Data)}, \"compressed\": {Word(MapFlags.Compressed)}");
     }
 
-    private void Append(string text)
+    private void Append(ReadOnlySpan<byte> text)
     {
         text.CopyTo(_buffer.AsSpan(_used));
         _used += text.Length;

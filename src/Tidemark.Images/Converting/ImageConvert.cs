@@ -99,6 +99,7 @@ public static class ImageConvert
                 Writable = true,
                 FollowNames = options.NoCreate ? options.FollowNames : true,
                 NodeName = "target",
+                WithoutFlush = options.WithoutFlush,
                 NbdConnections = Math.Min(ConvertOptions.MaximumConnections, WorkersOf(options)),
             },
             cancellationToken);

@@ -20,6 +20,8 @@ public sealed class ImageMap
 
     private readonly OpenImage _image;
     private readonly bool[] _looksBelowData;
+    private readonly FileHoles?[] _holes;
+    private readonly bool[] _askedForHoles;
     private readonly ExtentList _below = new();
 
     /// <summary>Creates the map of an open image.</summary>
@@ -27,6 +29,8 @@ public sealed class ImageMap
     {
         _image = image;
         _looksBelowData = [.. image.Layers.Select(IsPreallocated)];
+        _holes = new FileHoles?[image.Layers.Count];
+        _askedForHoles = new bool[image.Layers.Count];
     }
 
     /// <summary>How much of the disk is best asked for at once, so that the entries stay a few thousand, or a few
@@ -52,6 +56,13 @@ public sealed class ImageMap
         CancellationToken cancellationToken)
     {
         List<MappedExtent> batch = [];
+        if (_looksBelowData[depth] && !_askedForHoles[depth])
+        {
+            _holes[depth] = await FileHoles.ReadAsync(_image.Layers[depth].File, cancellationToken)
+                .ConfigureAwait(false);
+            _askedForHoles[depth] = true;
+        }
+
         while (length > 0)
         {
             batch.Clear();
@@ -99,13 +110,20 @@ public sealed class ImageMap
     }
 
     // Clusters that were set aside in advance: where the file has a hole they are zero, though they are data. There can
-    // be millions of such runs, and a file answers at once: then no task is made.
+    // be millions of such runs: what is remembered of the file, or the file itself, answers at once, without a task.
     private ValueTask AppendPreallocatedAsync(
         int depth, MappedExtent extent, List<MapEntry> entries, CancellationToken cancellationToken)
     {
         var file = _image.Layers[depth].File;
         var inside = Math.Clamp(file.Length - extent.HostOffset, 0, extent.Length);
         _below.Clear();
+        if (_holes[depth] is { } holes)
+        {
+            holes.Append(extent.HostOffset, inside, _below);
+            AppendParts(depth, extent, inside, entries);
+            return default;
+        }
+
         var pending = file.GetBlockStatusAsync(extent.HostOffset, inside, _below, cancellationToken);
         if (!pending.IsCompletedSuccessfully)
         {

@@ -37,6 +37,10 @@ public sealed record ImageOpenOptions
     /// <summary>Bypasses QEMU's image locks.</summary>
     public bool WithoutLocks { get; init; }
 
+    /// <summary>Whether flushes of files that are written do nothing: cache mode <c>unsafe</c>. After a crash of the
+    /// host the image may then hold anything.</summary>
+    public bool WithoutFlush { get; init; }
+
     /// <summary>The most connections to one NBD server; it must offer to serve several.</summary>
     public int NbdConnections { get; init; } = 1;
 

@@ -202,6 +202,7 @@ public sealed class ImageOpener
                 ReadOnly = !writable,
                 ForceShare = _options.ForceShare,
                 Locking = !withoutLocks && !_options.WithoutLocks,
+                WithoutFlush = writable && _options.WithoutFlush,
             });
         }
 

@@ -6,17 +6,23 @@ namespace Tidemark.Qcow2.Compression;
 /// thread-safe: each writer has its own.</summary>
 internal sealed class ClusterEncoder : IDisposable
 {
-    private const int MemoryLevel = 9, DefaultStrategy = 0;
+    private const int MemoryLevel = 9, DefaultStrategy = 0, DefaultDeflateLevel = 6, DefaultZstdLevel = 1;
+
+    // A small cluster is not worth codes of its own, and zlib has those that need no table.
+    private const int SmallestForDeflate = 8192;
 
     private readonly int _level;
+    private readonly DeflateEncoder? _deflate;
     private readonly Compressor? _zstd;
 
     /// <param name="compressionType">0 zlib, 1 zstd.</param>
-    /// <param name="level">The library's level.</param>
-    internal ClusterEncoder(int compressionType, int level)
+    /// <param name="level">The library's level; null for what suits an image best: the encoder of this room for zlib,
+    /// level 1 for zstd.</param>
+    internal ClusterEncoder(int compressionType, int? level)
     {
-        _level = level;
-        _zstd = compressionType == 0 ? null : new Compressor(level);
+        _level = level ?? DefaultDeflateLevel;
+        _deflate = compressionType == 0 && level is null ? new DeflateEncoder() : null;
+        _zstd = compressionType == 0 ? null : new Compressor(level ?? DefaultZstdLevel);
     }
 
     /// <summary>Compresses one cluster.</summary>
@@ -25,7 +31,9 @@ internal sealed class ClusterEncoder : IDisposable
     {
         if (_zstd is null)
         {
-            return Deflate(cluster, target);
+            return _deflate is null || cluster.Length < SmallestForDeflate
+                ? Deflate(cluster, target)
+                : _deflate.Encode(cluster, target);
         }
 
         return _zstd.TryWrap(cluster, target, out var written) ? written : 0;

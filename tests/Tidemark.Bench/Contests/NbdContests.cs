@@ -71,7 +71,7 @@ internal static class NbdContests
         return path;
     }
 
-    private static async Task<double> FioAsync(Bench bench, string uri, string[] options)
+    internal static async Task<double> FioAsync(Bench bench, string uri, string[] options)
     {
         var output = await Programs.RunAsync("fio",
         [

@@ -33,13 +33,15 @@ internal sealed class NbdServerProcess : IAsyncDisposable
 
     public int Id => _process.Id;
 
-    public static NbdServerProcess Tidemark(string who, string program, string folder, string file) =>
+    public static NbdServerProcess Tidemark(
+        string who, string program, string folder, string file, string format = "raw") =>
         Start(who, folder, socket => Programs.Start(
-            program, ["nbd", "serve", file, "--format", "raw", "--socket", socket]));
+            program, ["nbd", "serve", file, "--format", format, "--socket", socket]));
 
-    public static NbdServerProcess QemuNbd(string folder, string file) =>
+    public static NbdServerProcess QemuNbd(
+        string folder, string file, string format = "raw", string program = "qemu-nbd") =>
         Start("qemu-nbd", folder, socket => Programs.Start(
-            "qemu-nbd", ["-k", socket, "-f", "raw", "-t", "-e", "16", "--cache=writeback", file]));
+            program, ["-k", socket, "-f", format, "-t", "-e", "16", "--cache=writeback", file]));
 
     public static NbdServerProcess Nbdkit(string folder, string file) =>
         Start("nbdkit file", folder, socket => Programs.Start(
