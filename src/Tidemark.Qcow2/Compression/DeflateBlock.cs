@@ -11,7 +11,7 @@ internal sealed class DeflateBlock
     /// <summary>The longest match that the format has.</summary>
     internal const int LongestMatch = 258;
 
-    /// <summary>A block ends when it has so many literals and matches, so that its codes stay near its content.</summary>
+    /// <summary>A block ends when it has so many symbols, so that its codes stay near its content.</summary>
     internal const int FullSymbols = 16 * 1024;
 
     private const int LiteralSymbols = 286, DistanceSymbols = 30, LengthSymbols = 19;
