@@ -47,6 +47,7 @@ public sealed class StorageEngine : IAsyncDisposable
         _exports = new ExportSet(_nodes, _gate, _events);
         TransactionCommands.AddTo(_table, new ActionReader(_nodes, _jobs, _events), _nodes);
         NodeCommands.AddTo(_table, _nodes, new NodeCreator(_nodes, _jobs, _events));
+        ChainCommands.AddTo(_table, _nodes, _jobs, _timeProvider, _events);
         JobCommands.AddTo(_table, _jobs);
         ExportCommands.AddTo(_table, _exports);
         AddOwnCommands();

@@ -122,7 +122,7 @@ public sealed class BackupTests
         await using var guest = new Guest(await scene.ClientAsync("guest"), new Random(5));
         await scene.DoAsync("block-dirty-bitmap-add", "{'node':'disk','name':'b'}");
         await guest.WriteAsync(0, 1 << 20);
-        await AddTooSmallImageAsync(scene, "target");
+        await scene.AddTooSmallImageAsync("target");
         await scene.DoAsync(
             "blockdev-backup",
             "{'job-id':'j','device':'disk','target':'target','sync':'incremental','bitmap':'b','auto-dismiss':false}");
@@ -141,7 +141,7 @@ public sealed class BackupTests
         await using var scene = await StartAsync();
         await using var guest = new Guest(await scene.ClientAsync("guest"), new Random(6));
         await guest.WriteAsync(0, 4 << 20);
-        await AddTooSmallImageAsync(scene, "scratch", "disk");
+        await scene.AddTooSmallImageAsync("scratch", "disk");
         await scene.DoAsync(
             "blockdev-backup", "{'job-id':'j','device':'disk','target':'scratch','sync':'none','auto-dismiss':false}");
         await scene.ExportAsync("scratch", "view");
@@ -308,19 +308,5 @@ public sealed class BackupTests
         await scene.StartServerAsync();
         await scene.ExportAsync("disk", "guest", writable: true);
         return scene;
-    }
-
-    // An image in a part of a file that cannot grow: it is full after a few clusters.
-    private static async Task AddTooSmallImageAsync(EngineScene scene, string name, string? backing = null)
-    {
-        const int Room = 1 << 19;
-        await scene.CreateAsync($"{{'driver':'file','filename':'DIR/{name}','size':{Room}}}");
-        await scene.DoAsync("blockdev-add", $"{{'driver':'file','node-name':'{name}-p','filename':'DIR/{name}'}}");
-        await scene.DoAsync(
-            "blockdev-add", $"{{'driver':'raw','node-name':'{name}-f','file':'{name}-p','size':{Room}}}");
-        await scene.CreateAsync($"{{'driver':'qcow2','file':'{name}-f','size':{EngineScene.DiskLength}}}");
-        var below = backing is null ? "null" : $"'{backing}'";
-        await scene.DoAsync(
-            "blockdev-add", $"{{'driver':'qcow2','node-name':'{name}','file':'{name}-f','backing':{below}}}");
     }
 }

@@ -45,7 +45,8 @@ public abstract partial class BlockNode
 
         try
         {
-            return Finish(WriteCoreAsync(offset, source, flags, cancellationToken), offset, source.Length);
+            return Finish(
+                WriteCoreAsync(offset, source, CoreFlags(flags), cancellationToken), offset, source.Length, flags);
         }
         catch
         {
@@ -72,7 +73,8 @@ public abstract partial class BlockNode
 
         try
         {
-            return Finish(WriteZeroesCoreAsync(offset, length, flags, cancellationToken), offset, length);
+            return Finish(
+                WriteZeroesCoreAsync(offset, length, CoreFlags(flags), cancellationToken), offset, length, flags);
         }
         catch
         {
@@ -95,7 +97,7 @@ public abstract partial class BlockNode
 
         try
         {
-            return Finish(DiscardCoreAsync(offset, length, cancellationToken), offset, length);
+            return Finish(DiscardCoreAsync(offset, length, cancellationToken), offset, length, WriteFlags.None);
         }
         catch
         {
@@ -215,26 +217,38 @@ public abstract partial class BlockNode
         return default;
     }
 
-    private ValueTask Finish(ValueTask pending, long offset, long length)
+    // What is unchanged on an image is a change of the file below it. A filter's bytes are its child's.
+    private WriteFlags CoreFlags(WriteFlags flags) => IsFilter ? flags : flags & ~WriteFlags.Unchanged;
+
+    private ValueTask Finish(ValueTask pending, long offset, long length, WriteFlags flags)
     {
         if (pending.IsCompletedSuccessfully)
         {
-            Bitmaps.MarkDirty(offset, length);
+            if ((flags & WriteFlags.Unchanged) == 0)
+            {
+                Bitmaps.MarkDirty(offset, length);
+            }
+
             return pending;
         }
 
-        return FinishSlowly(pending, offset, length);
+        return FinishSlowly(pending, offset, length, (flags & WriteFlags.Unchanged) != 0);
     }
 
-    private async ValueTask FinishSlowly(ValueTask pending, long offset, long length)
+    private async ValueTask FinishSlowly(ValueTask pending, long offset, long length, bool isUnchanged)
     {
+        var failed = true;
         try
         {
             await pending.ConfigureAwait(false);
+            failed = false;
         }
         finally
         {
-            Bitmaps.MarkDirty(offset, length);
+            if (failed || !isUnchanged)
+            {
+                Bitmaps.MarkDirty(offset, length);
+            }
         }
     }
 

@@ -15,4 +15,12 @@ public enum WriteFlags
 
     /// <summary>Zeroes only: fail with <see cref="BlockErrorKind.NotSupported"/> rather than write bytes out.</summary>
     NoFallback = 4,
+
+    /// <summary>
+    /// The bytes are what the range reads as already, so the node's dirty bitmaps are not told of them: data of a
+    /// backing file that is brought up into its overlay. Whoever sets it keeps every other writer off the range from
+    /// before the bytes are read until the write has completed, or a mark would be missing. A write that fails is
+    /// marked all the same.
+    /// </summary>
+    Unchanged = 8,
 }

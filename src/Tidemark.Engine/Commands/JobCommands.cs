@@ -22,8 +22,11 @@ internal sealed class JobCommands
         table.Add("job-pause", arguments => JobSet.Pause(commands.Find(arguments)));
         table.Add("job-resume", arguments => JobSet.Resume(commands.Find(arguments)));
         table.Add("job-complete", arguments => JobSet.Complete(commands.Find(arguments)));
-        table.Add(
-            "block-job-cancel", (arguments, _) => jobs.CancelAsync(commands.FindBlock(arguments, "device", "force")));
+        table.Add("block-job-cancel", (arguments, _) =>
+        {
+            var force = arguments.FindBoolean("force") ?? false;
+            return jobs.CancelAsync(commands.FindBlock(arguments, "device"), force);
+        });
         table.Add("block-job-finalize", (arguments, _) => jobs.FinalizeAsync(commands.FindBlock(arguments, "id")));
         table.Add("block-job-dismiss", arguments => jobs.Dismiss(commands.FindBlock(arguments, "id")));
         table.Add("block-job-pause", arguments => JobSet.Pause(commands.FindBlock(arguments, "device")));
@@ -57,15 +60,9 @@ internal sealed class JobCommands
         return _jobs.Find(id) ?? throw new QmpException(QmpException.GenericError, "Job not found");
     }
 
-    private Job FindBlock(QmpArguments arguments, string member, string? flag = null)
+    private Job FindBlock(QmpArguments arguments, string member)
     {
         var id = arguments.GetString(member);
-        if (flag is not null)
-        {
-            // A backup has nothing that a gentle cancellation could keep: force changes nothing.
-            arguments.FindBoolean(flag);
-        }
-
         arguments.CheckNothingLeft();
         return _jobs.Find(id) is { IsBlockJob: true } job
             ? job

@@ -74,11 +74,29 @@ internal sealed class JobSet
         Forget(job);
     }
 
-    /// <summary><c>job-cancel</c>.</summary>
-    internal async ValueTask CancelAsync(Job job)
+    /// <summary>The work has come to where it can be told how to end. Not under the command gate.</summary>
+    internal async ValueTask BecomeReadyAsync(Job job)
     {
-        Require(job, "cancel", JobStatus.Created, JobStatus.Running, JobStatus.Paused, JobStatus.Waiting,
-            JobStatus.Pending);
+        using var turn = await _gate.EnterAsync(job.Cancellation).ConfigureAwait(false);
+        if (job.Status is JobStatus.Running or JobStatus.Paused)
+        {
+            job.SetStatus(job.Status == JobStatus.Paused ? JobStatus.Standby : JobStatus.Ready);
+            _events.Emit("BLOCK_JOB_READY", job.ToEndEvent());
+        }
+    }
+
+    /// <summary><c>job-cancel</c>, and <c>block-job-cancel</c>: which, unless forced, lets a ready job end with what it
+    /// has made instead.</summary>
+    internal async ValueTask CancelAsync(Job job, bool force = true)
+    {
+        Require(job, "cancel", JobStatus.Created, JobStatus.Running, JobStatus.Paused, JobStatus.Ready,
+            JobStatus.Standby, JobStatus.Waiting, JobStatus.Pending);
+        if (!force && job.IsReady)
+        {
+            job.RequestEnd(completes: false);
+            return;
+        }
+
         var wasPending = job.Status == JobStatus.Pending;
         job.Cancel();
         if (wasPending)
@@ -104,8 +122,9 @@ internal sealed class JobSet
     /// <summary><c>job-pause</c>.</summary>
     internal static void Pause(Job job)
     {
-        Require(job, "pause", JobStatus.Created, JobStatus.Running, JobStatus.Paused);
-        if (job.Status == JobStatus.Paused)
+        Require(job, "pause", JobStatus.Created, JobStatus.Running, JobStatus.Paused, JobStatus.Ready,
+            JobStatus.Standby);
+        if (job.Status is JobStatus.Paused or JobStatus.Standby)
         {
             throw Refuse("Job is already paused");
         }
@@ -116,8 +135,9 @@ internal sealed class JobSet
     /// <summary><c>job-resume</c>.</summary>
     internal static void Resume(Job job)
     {
-        Require(job, "resume", JobStatus.Created, JobStatus.Running, JobStatus.Paused);
-        if (job.Status != JobStatus.Paused)
+        Require(job, "resume", JobStatus.Created, JobStatus.Running, JobStatus.Paused, JobStatus.Ready,
+            JobStatus.Standby);
+        if (job.Status is not (JobStatus.Paused or JobStatus.Standby))
         {
             throw Refuse("Can't resume a job that was not paused");
         }
@@ -125,8 +145,12 @@ internal sealed class JobSet
         job.Resume();
     }
 
-    /// <summary><c>job-complete</c>: no job here has a state that it could complete from.</summary>
-    internal static void Complete(Job job) => Require(job, "complete");
+    /// <summary><c>job-complete</c>.</summary>
+    internal static void Complete(Job job)
+    {
+        Require(job, "complete", JobStatus.Ready);
+        job.RequestEnd(completes: true);
+    }
 
     /// <summary>Cancels every job and waits for their ends. Not under the command gate: the ends take it.</summary>
     internal async Task ShutDownAsync()
@@ -201,6 +225,18 @@ internal sealed class JobSet
 
     private async ValueTask CommitAsync(Job job)
     {
+        try
+        {
+            await job.PrepareAsync().ConfigureAwait(false);
+        }
+        catch (Exception exception)
+        {
+            // As with RunAsync: whatever stops the work is the job's error.
+            job.Fail(exception.Message);
+            await AbortAsync(job).ConfigureAwait(false);
+            return;
+        }
+
         await GuardAsync(job, job.CommitAsync).ConfigureAwait(false);
         Conclude(job, "BLOCK_JOB_COMPLETED");
     }

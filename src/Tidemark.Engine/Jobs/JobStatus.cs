@@ -6,6 +6,8 @@ internal enum JobStatus
     Created,
     Running,
     Paused,
+    Ready,
+    Standby,
     Waiting,
     Pending,
     Aborting,

@@ -36,13 +36,13 @@ internal static class JobText
             ["io-status"] = "ok",
             ["device"] = job.Id,
             ["auto-dismiss"] = job.AutoDismiss,
-            ["busy"] = job.Status == JobStatus.Running,
+            ["busy"] = job.Status is JobStatus.Running or JobStatus.Ready,
             ["len"] = job.TotalProgress,
             ["offset"] = job.CurrentProgress,
             ["status"] = job.Status.ToText(),
             ["paused"] = job.Status == JobStatus.Paused,
-            ["speed"] = 0,
-            ["ready"] = false,
+            ["speed"] = job.Speed,
+            ["ready"] = job.IsReady,
             ["type"] = job.Type,
         };
         if (job.Error is { } error)
@@ -53,7 +53,8 @@ internal static class JobText
         return info;
     }
 
-    /// <summary>The data of <c>BLOCK_JOB_COMPLETED</c> and <c>BLOCK_JOB_CANCELLED</c>.</summary>
+    /// <summary>The data of <c>BLOCK_JOB_READY</c>, <c>BLOCK_JOB_COMPLETED</c> and
+    /// <c>BLOCK_JOB_CANCELLED</c>.</summary>
     internal static JsonObject ToEndEvent(this Job job)
     {
         var data = new JsonObject
@@ -61,7 +62,7 @@ internal static class JobText
             ["device"] = job.Id,
             ["len"] = job.TotalProgress,
             ["offset"] = job.CurrentProgress,
-            ["speed"] = 0,
+            ["speed"] = job.Speed,
             ["type"] = job.Type,
         };
         if (job.Error is { } error && !job.IsCancelled)

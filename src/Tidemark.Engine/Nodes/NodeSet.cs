@@ -120,7 +120,8 @@ internal sealed class NodeSet
 
         foreach (var owned in entry.Owned)
         {
-            if (owned.Node.Parents.Count > 0)
+            // It may have gone before, with a job that took it out of the chain.
+            if (owned.Node.Parents.Count > 0 || Find(owned.Node) is null)
             {
                 continue;
             }

@@ -83,6 +83,7 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
             return;
         }
 
+        RequireIdle(node);
         if (target.Length != edge.Node.Length)
         {
             throw Refuse($"node '{target.Name}' has {target.Length} bytes, the present child {edge.Node.Length}");
@@ -110,6 +111,12 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
         }
 
         var target = image.NoBacking ? null : FindNew(node, old, image.Backing!) ?? old;
+        if (ReferenceEquals(target, old))
+        {
+            return;
+        }
+
+        RequireIdle(node);
         node.SetBacking(target);
         _undo = () => node.SetBacking(old);
     }
@@ -133,6 +140,15 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
         return BlockGraph.Descendants(target).Contains(node)
             ? throw Refuse($"Making '{name}' a child of '{node.Name}' would create a cycle")
             : target;
+    }
+
+    // A job relies on how its nodes hang together.
+    private void RequireIdle(BlockNode node)
+    {
+        if (nodes.Get(node).JobType is { } type)
+        {
+            throw Refuse($"Node '{node.Name}' is busy: block device is in use by block job: {type}");
+        }
     }
 
     private static QmpException Refuse(string description) => new(QmpException.GenericError, description);

@@ -56,22 +56,47 @@ internal sealed class EngineScene : IAsyncDisposable
     internal async Task<string> RefusedAsync(string command, string arguments = "{}") =>
         (await Assert.ThrowsAsync<QmpException>(() => DoAsync(command, arguments))).Description;
 
-    /// <summary>A new qcow2 image as a node, made by the engine's own commands.</summary>
-    internal async Task AddImageAsync(string name, string? backing = null, long length = DiskLength)
+    /// <summary>A qcow2 image as a node, made by the engine's own commands if there is none.</summary>
+    /// <param name="name">Its name, and its file's.</param>
+    /// <param name="backing">The node below it; null for none.</param>
+    /// <param name="length">The disk's size.</param>
+    /// <param name="backingFile">The file that its header names below it; null for none.</param>
+    /// <param name="opensBacking">Whether what the header names is opened below it.</param>
+    internal async Task AddImageAsync(
+        string name,
+        string? backing = null,
+        long length = DiskLength,
+        string? backingFile = null,
+        bool opensBacking = false)
     {
         if (!System.IO.File.Exists(File(name)))
         {
+            var header = backingFile is null ? "" : $",'backing-file':'DIR/{backingFile}','backing-fmt':'qcow2'";
             await CreateAsync($"{{'driver':'file','filename':'DIR/{name}','size':0}}");
             await DoAsync("blockdev-add", $"{{'driver':'file','node-name':'{name}-f','filename':'DIR/{name}'}}");
-            await CreateAsync($"{{'driver':'qcow2','file':'{name}-f','size':{length}}}");
+            await CreateAsync($"{{'driver':'qcow2','file':'{name}-f','size':{length}{header}}}");
         }
         else
         {
             await DoAsync("blockdev-add", $"{{'driver':'file','node-name':'{name}-f','filename':'DIR/{name}'}}");
         }
 
+        var below = opensBacking ? "" : backing is null ? ",'backing':null" : $",'backing':'{backing}'";
+        await DoAsync("blockdev-add", $"{{'driver':'qcow2','node-name':'{name}','file':'{name}-f'{below}}}");
+    }
+
+    /// <summary>An image in a part of a file that cannot grow: it is full after a few clusters.</summary>
+    internal async Task AddTooSmallImageAsync(string name, string? backing = null)
+    {
+        const int Room = 1 << 19;
+        await CreateAsync($"{{'driver':'file','filename':'DIR/{name}','size':{Room}}}");
+        await DoAsync("blockdev-add", $"{{'driver':'file','node-name':'{name}-p','filename':'DIR/{name}'}}");
+        await DoAsync(
+            "blockdev-add", $"{{'driver':'raw','node-name':'{name}-f','file':'{name}-p','size':{Room}}}");
+        await CreateAsync($"{{'driver':'qcow2','file':'{name}-f','size':{DiskLength}}}");
         var below = backing is null ? "null" : $"'{backing}'";
-        await DoAsync("blockdev-add", $"{{'driver':'qcow2','node-name':'{name}','file':'{name}-f','backing':{below}}}");
+        await DoAsync(
+            "blockdev-add", $"{{'driver':'qcow2','node-name':'{name}','file':'{name}-f','backing':{below}}}");
     }
 
     internal async Task RemoveImageAsync(string name)

@@ -12,7 +12,7 @@ namespace Tidemark.Engine.Tests.Interop;
 public sealed class SameWordsTests
 {
     // One command a line: its name, a space, its arguments. DIR is the daemon's directory. A line with
-    // `=> JOB` behind it waits for the job's end before the next one.
+    // `=> JOB` behind it waits for the job's end before the next one, `=> JOB STATUS` until it stands there.
     private const string SetUp = """
         blockdev-create {"job-id":"c1","options":{"driver":"file","filename":"DIR/disk","size":0}} => c1
         blockdev-add {"driver":"file","node-name":"disk-f","filename":"DIR/disk"}
@@ -124,6 +124,50 @@ public sealed class SameWordsTests
         job-dismiss {"id":"c"}
         """;
 
+    private const string Chains = """
+        blockdev-create {"job-id":"c5","options":{"driver":"file","filename":"DIR/over","size":0}} => c5
+        blockdev-add {"driver":"file","node-name":"over-f","filename":"DIR/over"}
+        blockdev-create {"job-id":"c6","options":{"driver":"qcow2","file":"over-f","size":1048576,"backing-file":"DIR/disk","backing-fmt":"qcow2"}} => c6
+        blockdev-add {"driver":"qcow2","node-name":"over","file":"over-f","backing":null}
+        blockdev-snapshot {"node":"disk","overlay":"over"}
+        block-commit {"job-id":"j"}
+        block-commit {"job-id":"j","device":"nowhere"}
+        block-commit {"job-id":"1j","device":"over"}
+        block-commit {"job-id":"j","device":"over","base-node":"over"}
+        block-commit {"job-id":"j","device":"over","base-node":"target"}
+        block-commit {"job-id":"j","device":"over","top-node":"target"}
+        block-commit {"job-id":"j","device":"over","backing-file":"x"}
+        block-commit {"job-id":"j","device":"over","on-error":"x"}
+        block-commit {"job-id":"j","device":"over","top-node":"nowhere"}
+        block-stream {"job-id":"j","device":"nowhere"}
+        block-stream {"job-id":"j","device":"over","base-node":"nowhere"}
+        block-stream {"job-id":"j"}
+        block-stream {"job-id":"j","device":"over","base-node":"target"}
+        block-stream {"job-id":"j","device":"over","backing-file":"x"}
+        blockdev-mirror {"job-id":"j","device":"over","target":"target"}
+        blockdev-mirror {"job-id":"j","device":"over","target":"target","sync":"x"}
+        blockdev-mirror {"job-id":"j","device":"nowhere","target":"target","sync":"full"}
+        blockdev-mirror {"job-id":"j","device":"over","target":"nowhere","sync":"full"}
+        blockdev-mirror {"job-id":"j","device":"over","target":"over","sync":"full"}
+        block-commit {"job-id":"j","device":"over","base-node":"disk","auto-dismiss":false} => j ready
+        query-jobs
+        query-block-jobs
+        job-finalize {"id":"j"}
+        job-dismiss {"id":"j"}
+        job-complete {"id":"j"} => j
+        query-jobs
+        job-dismiss {"id":"j"}
+        blockdev-del {"node-name":"over"}
+        blockdev-mirror {"job-id":"m","device":"disk","target":"target","sync":"full","auto-dismiss":false} => m ready
+        block-job-cancel {"device":"m"} => m
+        query-jobs
+        job-dismiss {"id":"m"}
+        blockdev-add {"driver":"qcow2","node-name":"over","file":"over-f","backing":"disk"}
+        block-stream {"job-id":"s","device":"over","auto-dismiss":false} => s
+        job-dismiss {"id":"s"}
+        blockdev-del {"node-name":"disk"}
+        """;
+
     private const string Exports = """
         block-export-add {"type":"nbd","id":"e","node-name":"disk"}
         nbd-server-stop
@@ -155,6 +199,7 @@ public sealed class SameWordsTests
     [InlineData(Bitmaps)]
     [InlineData(Jobs)]
     [InlineData(Exports)]
+    [InlineData(Chains)]
     public async Task Replies_and_events_are_QEMUs(string commands)
     {
         Assert.SkipWhen(Tool.Missing("qemu-storage-daemon") is not null, "qemu-storage-daemon is not installed");
@@ -215,21 +260,22 @@ public sealed class SameWordsTests
                 story.Add($"<- {exception.ErrorClass}: {exception.Description.Replace(folder, "DIR")}");
             }
 
-            await CollectAsync(events, story, job, folder);
+            await CollectAsync(events, story, job?.Split(' ') ?? [], folder);
         }
 
         return story;
     }
 
-    // The events up to a job's end. QEMU's jobs are paused for a moment whenever the graph changes, and its implicit
+    // The events up to a job's end, or to a status of it. QEMU's jobs are paused for a moment whenever the graph changes, and its implicit
     // nodes have other numbers: that is left out.
-    private static async Task CollectAsync(QmpEventSubscription events, List<string> story, string? job, string folder)
+    private static async Task CollectAsync(
+        QmpEventSubscription events, List<string> story, string[] until, string folder)
     {
-        while (job is not null)
+        while (until is [var job, ..])
         {
             var next = await events.Events.ReadAsync(TestContext.Current.CancellationToken);
             if (!next.Data.GetRawText().Contains($"\"{job}\"", StringComparison.Ordinal)
-                || next.Data.TryGetProperty("status", out var status) && status.GetString() is "paused")
+                || next.Data.TryGetProperty("status", out var status) && status.GetString() is "paused" or "standby")
             {
                 continue;
             }
@@ -240,7 +286,8 @@ public sealed class SameWordsTests
                 story.Add(text);
             }
 
-            if (next.Data.TryGetProperty("status", out status) && status.GetString() == "concluded")
+            if (next.Data.TryGetProperty("status", out status)
+                && status.GetString() == (until.Length > 1 ? until[1] : "concluded"))
             {
                 return;
             }
