@@ -11,12 +11,6 @@ namespace Tidemark.Backup.Domains;
 /// <summary>A new checkpoint, checked and ready to be made; alone, or in a backup's transaction.</summary>
 internal sealed class CheckpointMaker
 {
-    /// <summary>The smallest granularity that QEMU takes.</summary>
-    private const long MinimumGranularity = 512;
-
-    /// <summary>The greatest granularity that QEMU takes.</summary>
-    private const long MaximumGranularity = 1L << 31;
-
     private CheckpointMaker(CheckpointDefinition definition, IReadOnlyList<BitmapAdd> bitmaps)
     {
         Definition = definition;
@@ -34,13 +28,9 @@ internal sealed class CheckpointMaker
     internal static CheckpointMaker Align(
         DomainSession session, GraphSnapshot graph, CheckpointDefinition request, long? granularity)
     {
-        if (granularity is { } given
-            && (given < MinimumGranularity || given > MaximumGranularity || (given & (given - 1)) != 0))
+        if (CheckpointRule.RefuseGranularity(granularity) is { } impossible)
         {
-            throw new BackupException(
-                BackupErrorKind.Request,
-                $"a granularity of {given} bytes is not possible: a power of two from {MinimumGranularity} to "
-                    + $"{MaximumGranularity}");
+            throw new BackupException(BackupErrorKind.Request, impossible.ToString()) { Class = impossible.Class };
         }
 
         var disks = session.FindDisks(graph);

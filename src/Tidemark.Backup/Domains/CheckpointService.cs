@@ -5,6 +5,7 @@ using Tidemark.Backup.Graph;
 using Tidemark.Backup.Planning;
 using Tidemark.Backup.Rules;
 using Tidemark.Backup.Running;
+using Tidemark.Qmp;
 
 namespace Tidemark.Backup.Domains;
 
@@ -204,14 +205,35 @@ public sealed class CheckpointService
             return;
         }
 
+        var command = new PlanStep.Transaction("delete the bitmaps", actions, []).ToCommand();
+        if (await TryAsync(session, command, isLast: layers.Count == 0, cancellationToken).ConfigureAwait(false))
+        {
+            return;
+        }
+
         await LayerReopener.RunAsync(
             session.Monitor,
             session.Capabilities,
             layers.DistinctBy(layer => layer.Name),
             _options.Note,
-            () => session.Monitor.ExecuteAsync(
-                new PlanStep.Transaction("delete the bitmaps", actions, []).ToCommand(), cancellationToken),
+            () => session.Monitor.ExecuteAsync(command, cancellationToken),
             cancellationToken).ConfigureAwait(false);
+    }
+
+    // A layer that is shown as read-only may let its bitmaps go all the same: one that a snapshot has covered is not
+    // opened so. A transaction that is refused has changed nothing, so it is tried before anything is reopened.
+    private static async Task<bool> TryAsync(
+        DomainSession session, QmpCommand command, bool isLast, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await session.Monitor.ExecuteAsync(command, cancellationToken).ConfigureAwait(false);
+            return true;
+        }
+        catch (QmpException exception) when (!isLast && exception.ErrorClass != QmpException.MonitorClosed)
+        {
+            return false;
+        }
     }
 
     private Task<DomainSession> OpenAsync(bool onlyLooks, CancellationToken cancellationToken) =>

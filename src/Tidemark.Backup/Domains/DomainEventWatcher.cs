@@ -14,8 +14,11 @@ internal sealed class DomainEventWatcher
     private readonly HypervisorSource _source;
     private readonly DomainFolder _folder;
 
-    internal DomainEventWatcher(DomainServiceOptions options, HypervisorSource source)
+    private readonly TimeSpan? _clientTimeout;
+
+    internal DomainEventWatcher(DomainServiceOptions options, HypervisorSource source, TimeSpan? clientTimeout)
     {
+        _clientTimeout = clientTimeout;
         _options = options;
         _source = source;
         _folder = DomainSession.FolderOf(options, source);
@@ -36,7 +39,7 @@ internal sealed class DomainEventWatcher
             DomainJobInfo? ended = null;
             if (DomainSession.ReadRunningJob(_folder) is { } record)
             {
-                ended = await new JobFollower(_options, _source, null, static _ => { })
+                ended = await new JobFollower(_options, _source, _clientTimeout, static _ => { })
                     .FollowAsync(record.RunId, cancellationToken).ConfigureAwait(false);
             }
             else if (DomainSession.ReadCompleted(_folder) is { } completed && completed.RunId != seen)

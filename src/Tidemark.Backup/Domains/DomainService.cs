@@ -146,9 +146,13 @@ public sealed class DomainService
 
     /// <summary>Reports what happens to the domain's backups, and finishes them when they end.</summary>
     /// <param name="isToGoOn">Called with each event; false ends the watch.</param>
+    /// <param name="clientTimeout">As in <see cref="FollowAsync"/>.</param>
     /// <param name="cancellationToken">Ends the watch.</param>
-    public Task WatchAsync(Func<DomainEvent, bool> isToGoOn, CancellationToken cancellationToken = default) =>
-        new DomainEventWatcher(_options, _source).WatchAsync(isToGoOn, cancellationToken);
+    public Task WatchAsync(
+        Func<DomainEvent, bool> isToGoOn,
+        TimeSpan? clientTimeout = null,
+        CancellationToken cancellationToken = default) =>
+        new DomainEventWatcher(_options, _source, clientTimeout).WatchAsync(isToGoOn, cancellationToken);
 
     /// <summary>The domain's disks.</summary>
     public async Task<IReadOnlyList<AttachedDisk>> ListDisksAsync(CancellationToken cancellationToken = default)

@@ -146,19 +146,8 @@ internal sealed class JobFollower
 
     // Null while there is nothing to guard against.
     private async Task<BackupException?> GuardAsync(
-        JournalJob job, bool breaksSnapshot, CancellationToken cancellationToken)
-    {
-        if (job.Mode != BackupMode.Pull || breaksSnapshot)
-        {
-            return null;
-        }
-
-        string[] directories =
-        [
-            .. job.Disks.Select(disk => Path.GetDirectoryName(disk.Target)).OfType<string>()
-                .Where(Directory.Exists).Distinct(),
-        ];
-        return await new ScratchGuard(directories, BackupLimits.ScratchFloor, _options.Time)
-            .WatchAsync(cancellationToken).ConfigureAwait(false);
-    }
+        JournalJob job, bool breaksSnapshot, CancellationToken cancellationToken) =>
+        ScratchGuard.Of(job, breaksSnapshot, _options.Time) is { } guard
+            ? await guard.WatchAsync(cancellationToken).ConfigureAwait(false)
+            : null;
 }

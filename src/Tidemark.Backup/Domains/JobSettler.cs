@@ -3,7 +3,8 @@
 //
 //   work                        its command died: take back everything
 //   journal without "begun"     its command died, or failed and could not take everything back: take back everything
-//   "begun", jobs running       nothing to do: the backup goes on
+//   "begun", jobs running       nothing to do: the backup goes on. But a pull whose scratch has hardly any room left
+//                               is ended before a guest's write fails
 //   "begun", jobs ended         decide how it ended, say so in the journal, then take back what was temporary
 //   "ended"                     a command died while it took things back: go on with that
 //
@@ -54,6 +55,10 @@ internal sealed class JobSettler
         if (JobJudge.Judge(record.Job, jobs) is { } verdict)
         {
             await EndAsync(record, verdict.Result, verdict.Error, cancellationToken).ConfigureAwait(false);
+        }
+        else if (ScratchGuard.Of(record.Job, _session.Capabilities.BreaksSnapshot, Time)?.Look() is { } low)
+        {
+            await EndAsync(record, JobResult.Failed, low.Message, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -8,6 +8,10 @@ namespace Tidemark.Backup.Planning;
 /// <summary>Which checkpoints may be created.</summary>
 internal static class CheckpointRule
 {
+    // What QEMU takes as a granularity (block/dirty-bitmap.c).
+    private const long MinimumGranularity = 512;
+    private const long MaximumGranularity = 1L << 31;
+
     // Names that this program, or libvirt, gives to bitmaps that live for one operation.
     private static readonly string[] s_reserved = ["libvirt-tmp-", "libvirt-migration-"];
 
@@ -40,6 +44,18 @@ internal static class CheckpointRule
             : null;
     }
 
+    /// <summary>Why a granularity cannot be, or null when it can or none is asked for.</summary>
+    internal static PlanConflict? RefuseGranularity(long? granularity) =>
+        granularity is not { } given
+            || (given is >= MinimumGranularity and <= MaximumGranularity && (given & (given - 1)) == 0)
+            ? null
+            : new PlanConflict(
+                $"a granularity of {given} bytes is not possible",
+                $"Give a power of two from {MinimumGranularity} to {MaximumGranularity}")
+            {
+                Class = ErrorClass.InvalidArgument,
+            };
+
     /// <summary>R6 for each disk that takes part: one bitmap on each active layer.</summary>
     /// <param name="checkpoint">The checkpoint, everything filled in.</param>
     /// <param name="disks">The virtual machine's disks.</param>
@@ -54,6 +70,11 @@ internal static class CheckpointRule
         List<BitmapAdd> bitmaps)
     {
         var name = checkpoint.Name!;
+        if (RefuseGranularity(granularity) is { } impossible)
+        {
+            return impossible;
+        }
+
         foreach (var disk in checkpoint.Disks!.Where(disk => disk.HasBitmap == true))
         {
             PlanConflict Refuse(string reason, string advice, GraphNode? node) => new(reason, advice)

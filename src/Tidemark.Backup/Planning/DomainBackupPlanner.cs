@@ -335,7 +335,8 @@ public static class DomainBackupPlanner
         {
             warnings.Add(backup.Mode == BackupMode.Pull
                 ? "pull: this hypervisor cannot be told to give up the backup rather than a guest write whose old data "
-                    + "the scratch cannot take; the free space of the scratch's file system is watched instead"
+                    + "the scratch cannot take; while somebody follows it, the free space of the scratch's file system "
+                    + "is watched instead"
                 : "push: this hypervisor cannot be told to give up the backup rather than a guest write: while the job "
                     + "runs, a write waits until the old data is in the target, and may fail once when it cannot be");
         }

@@ -1,6 +1,8 @@
 // Keeps a full scratch from failing a guest's write, at a hypervisor that cannot be told to give up the backup instead.
 //
 //   before anything   each scratch directory is here and has the floor free, or nothing is begun
+//   between commands  nobody watches a domain's pull that nobody follows; each command that comes along looks once, and
+//                     ends it if there is too little
 //   frozen            free space is looked at every few milliseconds; too little, and the run is given up while the
 //                     scratch still takes what the guest overwrites
 //
@@ -11,6 +13,7 @@
 // What this cannot see: a quota, an I/O error, a writer that fills the rest between two looks. The plan says so.
 
 using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Journal;
 
 namespace Tidemark.Backup.Running;
 
@@ -34,6 +37,43 @@ internal sealed class ScratchGuard
         _floor = floor;
         _time = time;
         _freeBytes = freeBytes ?? (static directory => new DriveInfo(directory).AvailableFreeSpace);
+    }
+
+    /// <summary>The guard of a backup that runs; null when there is nothing to guard against.</summary>
+    /// <param name="job">The backup.</param>
+    /// <param name="breaksSnapshot">Whether the hypervisor gives up the backup rather than a guest's write.</param>
+    /// <param name="time">The clock.</param>
+    internal static ScratchGuard? Of(JournalJob job, bool breaksSnapshot, TimeProvider time) =>
+        job.Mode != BackupMode.Pull || breaksSnapshot
+            ? null
+            : new ScratchGuard(
+                [
+                    .. job.Disks.Select(disk => Path.GetDirectoryName(disk.Target)).OfType<string>()
+                        .Where(Directory.Exists).Distinct(),
+                ],
+                BackupLimits.ScratchFloor,
+                time);
+
+    /// <summary>Looks once.</summary>
+    /// <returns>Why the run must be given up at once; null when there is room.</returns>
+    internal BackupException? Look()
+    {
+        try
+        {
+            foreach (var directory in _directories)
+            {
+                if (FreeBytes(directory) is var free && free < _floor)
+                {
+                    return Low(directory, free);
+                }
+            }
+
+            return null;
+        }
+        catch (BackupException exception)
+        {
+            return exception;
+        }
     }
 
     /// <summary>Whether there is anything to watch.</summary>

@@ -15,63 +15,15 @@ internal sealed class BackupBeginVerb
     private readonly DomainContext _context;
     private readonly Command _command = new("backup-begin", "Begin a backup; it goes on when this command has ended.");
 
-    private readonly Argument<string?> _backup = new("BACKUPXML")
-    {
-        Description = "What to back up (libvirt's domainbackup); '-' is standard input. Default: push, all disks.",
-        Arity = ArgumentArity.ZeroOrOne,
-    };
-
-    private readonly Argument<string?> _checkpoint = new("CHECKPOINTXML")
-    {
-        Description = "A checkpoint to make at the same instant (domaincheckpoint).",
-        Arity = ArgumentArity.ZeroOrOne,
-    };
-
-    private readonly Option<string?> _backupOption = new("--backupxml")
-    {
-        Description = "The same as BACKUPXML.",
-        HelpName = "FILE",
-    };
-
-    private readonly Option<string?> _checkpointOption = new("--checkpointxml")
-    {
-        Description = "The same as CHECKPOINTXML.",
-        HelpName = "FILE",
-    };
-
-    private readonly Option<bool> _reuse = new("--reuse-external")
-    {
-        Description = "Targets and scratch files exist already and are used as they are.",
-    };
-
-    private readonly Option<bool> _wait = new("--wait") { Description = "Follow the backup to its end." };
-
-    private readonly Option<bool> _fallback = new("--fallback-full")
-    {
-        Description = "Back a disk up whole if its bitmap cannot be trusted, instead of refusing the backup.",
-    };
-
-    private readonly Option<bool> _keep = new("--keep-checkpoint")
-    {
-        Description = "Keep the new checkpoint although the backup fails or is given up.",
-    };
-
-    private readonly Option<string?> _granularity = new("--granularity")
-    {
-        Description = "Bytes per bit of the new checkpoint's bitmaps.",
-        HelpName = "SIZE",
-    };
-
-    private readonly Option<string?> _tls = new("--tls-dir")
-    {
-        Description = "Where the hypervisor has the certificates of its NBD server.",
-        HelpName = "DIR",
-    };
-
-    private readonly Option<bool> _nbdRuns = new("--nbd-running")
-    {
-        Description = "The hypervisor's NBD server runs at that address already; it is not stopped.",
-    };
+    private readonly Func<ParseResult, string?> _backup;
+    private readonly Func<ParseResult, string?> _checkpoint;
+    private readonly Option<bool> _reuse;
+    private readonly Option<bool> _wait;
+    private readonly Option<bool> _fallback;
+    private readonly Option<bool> _keep;
+    private readonly Option<string?> _granularity;
+    private readonly Option<string?> _tls;
+    private readonly Option<bool> _nbdRuns;
 
     private readonly Option<double?> _clientTimeout = new("--client-timeout")
     {
@@ -82,17 +34,29 @@ internal sealed class BackupBeginVerb
     private BackupBeginVerb(DomainContext context)
     {
         _context = context;
-        _command.Add(_backup);
-        _command.Add(_checkpoint);
-        _command.Add(_backupOption);
-        _command.Add(_checkpointOption);
-        _command.Add(_reuse);
-        _command.Add(_wait);
-        _command.Add(_fallback);
-        _command.Add(_keep);
-        _command.Add(_granularity);
-        _command.Add(_tls);
-        _command.Add(_nbdRuns);
+        _backup = _command.AddEither(
+            "BACKUPXML",
+            "--backupxml",
+            "FILE",
+            "What to back up (libvirt's domainbackup); '-' is standard input. Default: push, all disks.");
+        _checkpoint = _command.AddEither(
+            "CHECKPOINTXML",
+            "--checkpointxml",
+            "FILE",
+            "A checkpoint to make at the same instant (domaincheckpoint).");
+        _reuse = _command.AddFlag(
+            "--reuse-external", "Targets and scratch files exist already and are used as they are.");
+        _wait = _command.AddFlag("--wait", "Follow the backup to its end.");
+        _fallback = _command.AddFlag(
+            "--fallback-full", "Back a disk up whole if its bitmap cannot be trusted, instead of refusing the backup.");
+        _keep = _command.AddFlag(
+            "--keep-checkpoint", "Keep the new checkpoint although the backup fails or is given up.");
+        _granularity = _command.AddText(
+            "--granularity", "SIZE", "Bytes per bit of the new checkpoint's bitmaps.");
+        _tls = _command.AddText(
+            "--tls-dir", "DIR", "Where the hypervisor has the certificates of its NBD server.");
+        _nbdRuns = _command.AddFlag(
+            "--nbd-running", "The hypervisor's NBD server runs at that address already; it is not stopped.");
         _command.Add(_clientTimeout);
         _command.SetAction(RunAsync);
     }
@@ -109,10 +73,7 @@ internal sealed class BackupBeginVerb
     private Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         var request = ReadRequest(parsed);
-        var timeout = parsed.GetValue(_clientTimeout) is { } seconds
-            ? seconds is > 0 and < 1e6 ? TimeSpan.FromSeconds(seconds)
-                : throw new UsageException("--client-timeout is a number of seconds over zero")
-            : (TimeSpan?)null;
+        var timeout = VerbOptions.ReadSeconds("--client-timeout", parsed.GetValue(_clientTimeout));
         var isAtRest = _context.IsAtRest(parsed);
         var waits = parsed.GetValue(_wait) || isAtRest;
         if (timeout is not null && !(waits && request.Backup.Mode == BackupMode.Pull))
@@ -139,8 +100,7 @@ internal sealed class BackupBeginVerb
 
     private BackupBegin ReadRequest(ParseResult parsed)
     {
-        var backup = Only("BACKUPXML", parsed.GetValue(_backup), parsed.GetValue(_backupOption));
-        var checkpoint = Only("CHECKPOINTXML", parsed.GetValue(_checkpoint), parsed.GetValue(_checkpointOption));
+        var (backup, checkpoint) = (_backup(parsed), _checkpoint(parsed));
         if (backup == "-" && checkpoint == "-")
         {
             throw new UsageException("only one of the two can be read from standard input");
@@ -161,19 +121,15 @@ internal sealed class BackupBeginVerb
         };
     }
 
-    private static string? Only(string name, string? argument, string? option) =>
-        argument is not null && option is not null
-            ? throw new UsageException($"{name} is given twice")
-            : argument ?? option;
-
     private int Begun(DomainJobInfo job)
     {
         _context.Console.Output.WriteLine("Backup started");
         if (job.Mode == BackupMode.Pull)
         {
             _context.Console.WriteMessage(
-                "tidemark: note: when the client has read what it wants: domjobabort. Until then nobody watches the "
-                + "scratch and the client, unless 'event' or --wait does");
+                "tidemark: note: when the client has read what it wants: domjobabort. Until then 'event' or --wait "
+                + "watch the scratch and the client; without them the scratch is looked at by each command that comes along "
+                + "and not in between");
         }
 
         return ExitCode.Success;

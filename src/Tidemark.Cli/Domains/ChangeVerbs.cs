@@ -21,6 +21,8 @@ internal static class ChangeVerbs
         domain.Add(Copy(context));
     }
 
+    private const string SnapshotSpec = "DISK[,snapshot=external|no][,driver=qcow2][,file=FULLPATH]";
+
     private static Command ListDisks(DomainContext context)
     {
         var command = new Command("domblklist", "List the disks.");
@@ -66,40 +68,22 @@ internal static class ChangeVerbs
     {
         var command = new Command(
             "snapshot-create-as", "Put an overlay on each disk at one instant; every checkpoint goes on in it.");
-        var argument = new Argument<string?>("NAME")
-        {
-            Description = "Its name; ends the overlays' file names. Default: the seconds since 1970.",
-            Arity = ArgumentArity.ZeroOrOne,
-        };
-        var option = new Option<string?>("--name") { Description = "The same as NAME.", HelpName = "NAME" };
-        var disks = new Option<string[]>("--diskspec")
-        {
-            Description = "What is said of one disk; may be repeated.",
-            HelpName = "DISK[,snapshot=external|no][,file=PATH]",
-        };
-        var diskOnly = new Option<bool>("--disk-only") { Description = "Only disks, no memory: always so." };
-        var noMetadata = new Option<bool>("--no-metadata") { Description = "Keep no list of snapshots: always so." };
-        var reuse = new Option<bool>("--reuse-external") { Description = "The overlays' files exist already." };
-        command.Add(argument);
-        command.Add(option);
-        command.Add(disks);
-        command.Add(diskOnly);
-        command.Add(noMetadata);
-        command.Add(reuse);
+        var nameOf = command.AddEither(
+            "NAME", "--name", "NAME", "Its name; ends the overlays' file names. Default: the seconds since 1970.");
+        var disks = command.AddTexts("--diskspec", SnapshotSpec, "What is said of one disk; may be repeated.");
+        command.AddFlag("--disk-only", "Only disks, no memory: always so.");
+        command.AddFlag("--no-metadata", "Keep no list of snapshots: always so.");
+        command.AddFlag("--atomic", "All disks or none: always so.");
+        var reuse = command.AddFlag("--reuse-external", "The overlays' files exist already.");
         command.SetAction((parsed, token) =>
         {
-            if (parsed.GetValue(argument) is not null && parsed.GetValue(option) is not null)
-            {
-                throw new UsageException("the name is given twice");
-            }
-
             if (context.IsAtRest(parsed))
             {
                 throw new UsageException(
                     "an image at rest gets its overlay by 'image create -b'; a snapshot is of a machine that runs");
             }
 
-            var name = parsed.GetValue(argument) ?? parsed.GetValue(option);
+            var name = nameOf(parsed);
             if (name is not null && (name.Length == 0 || name.Contains('/')))
             {
                 throw new UsageException($"'{name}' cannot end a file's name");
@@ -124,15 +108,16 @@ internal static class ChangeVerbs
     private static Command Commit(DomainContext context)
     {
         var command = new Command("blockcommit", "Commit layers of a disk into one below; waits for the end.");
-        var disk = Disk(command);
-        var baseLayer = Layer(command, "--base", "The layer that gets the data. Default: the lowest one.");
-        var top = Layer(command, "--top", "The topmost layer to commit. Default: the active one.");
-        var shallow = Flag(command, "--shallow", "Into the layer right below.");
-        var active = Flag(command, "--active", "Commit the active layer.");
-        var pivot = Flag(command, "--pivot", "And let the disk go over to the base; means --active.");
-        var keep = Flag(command, "--keep-overlay", "And stay on the overlay; means --active.");
-        var delete = Flag(command, "--delete", "Delete the files of the committed layers.");
-        Flag(command, "--wait", "Wait for the end: always so.");
+        var disk = command.AddArgument("DISK", "The disk, as domblklist names it.");
+        var baseLayer = command.AddText(
+            "--base", "NODE|PATH", "The layer that gets the data. Default: the lowest one.");
+        var top = command.AddText("--top", "NODE|PATH", "The topmost layer to commit. Default: the active one.");
+        var shallow = command.AddFlag("--shallow", "Into the layer right below.");
+        var active = command.AddFlag("--active", "Commit the active layer.");
+        var pivot = command.AddFlag("--pivot", "And let the disk go over to the base; means --active.");
+        var keep = command.AddFlag("--keep-overlay", "And stay on the overlay; means --active.");
+        var delete = command.AddFlag("--delete", "Delete the files of the committed layers.");
+        command.AddFlag("--wait", "Wait for the end: always so.");
         var speed = Bandwidth(command);
         command.SetAction((parsed, token) =>
         {
@@ -173,9 +158,9 @@ internal static class ChangeVerbs
     {
         var command = new Command(
             "blockpull", "Pull the data of the layers below a disk's active layer into it; waits for the end.");
-        var disk = Disk(command);
-        var baseLayer = Layer(command, "--base", "The layer that stays below. Default: none.");
-        Flag(command, "--wait", "Wait for the end: always so.");
+        var disk = command.AddArgument("DISK", "The disk, as domblklist names it.");
+        var baseLayer = command.AddText("--base", "NODE|PATH", "The layer that stays below. Default: none.");
+        command.AddFlag("--wait", "Wait for the end: always so.");
         var speed = Bandwidth(command);
         command.SetAction((parsed, token) =>
         {
@@ -194,21 +179,15 @@ internal static class ChangeVerbs
     private static Command Copy(DomainContext context)
     {
         var command = new Command("blockcopy", "Copy a disk to another image; waits for the end.");
-        var disk = Disk(command);
-        var destination = new Argument<string>("DEST") { Description = "The other image's full path." };
-        command.Add(destination);
-        var format = new Option<string?>("--format")
-        {
-            Description = "Its format. Default: the active layer's.",
-            HelpName = "qcow2|raw",
-        };
-        command.Add(format);
-        var shallow = Flag(command, "--shallow", "Only the active layer; the layers below are shared.");
-        var reuse = Flag(command, "--reuse-external", "The image exists and is used as it is.");
-        var pivot = Flag(command, "--pivot", "Let the disk go over to the copy at the end.");
-        var finish = Flag(command, "--finish", "Stay on the disk: the other image is a copy.");
-        Flag(command, "--transient-job", "The job does not outlive the hypervisor: always so.");
-        Flag(command, "--wait", "Wait for the end: always so.");
+        var disk = command.AddArgument("DISK", "The disk, as domblklist names it.");
+        var destination = command.AddArgument("DEST", "The other image's full path.");
+        var format = command.AddText("--format", "qcow2|raw", "Its format. Default: the active layer's.");
+        var shallow = command.AddFlag("--shallow", "Only the active layer; the layers below are shared.");
+        var reuse = command.AddFlag("--reuse-external", "The image exists and is used as it is.");
+        var pivot = command.AddFlag("--pivot", "Let the disk go over to the copy at the end.");
+        var finish = command.AddFlag("--finish", "Stay on the disk: the other image is a copy.");
+        command.AddFlag("--transient-job", "The job does not outlive the hypervisor: always so.");
+        command.AddFlag("--wait", "Wait for the end: always so.");
         var speed = Bandwidth(command);
         command.SetAction((parsed, token) =>
         {
@@ -262,47 +241,18 @@ internal static class ChangeVerbs
         }, cancellationToken);
     }
 
-    private static SnapshotDisk DiskSpec(string text)
-    {
-        string[] parts = text.Split(',');
-        var disk = new SnapshotDisk(parts[0], true, null);
-        foreach (var part in parts.Skip(1))
+    private static SnapshotDisk DiskSpec(string text) => VerbOptions.ReadDiskSpec(
+        text,
+        SnapshotSpec,
+        name => new SnapshotDisk(name, true, null),
+        (disk, part) => part switch
         {
-            disk = part switch
-            {
-                "snapshot=external" => disk with { IsIncluded = true },
-                "snapshot=no" => disk with { IsIncluded = false },
-                "driver=qcow2" => disk,
-                _ when part.StartsWith("file=/", StringComparison.Ordinal) =>
-                    disk with { File = part["file=".Length..] },
-                _ => throw new UsageException(
-                    $"--diskspec '{text}': DISK[,snapshot=external|no][,driver=qcow2][,file=FULLPATH]"),
-            };
-        }
-
-        return parts[0].Length > 0 ? disk : throw new UsageException($"--diskspec '{text}' names no disk");
-    }
-
-    private static Argument<string> Disk(Command command)
-    {
-        var argument = new Argument<string>("DISK") { Description = "The disk, as domblklist names it." };
-        command.Add(argument);
-        return argument;
-    }
-
-    private static Option<string?> Layer(Command command, string name, string description)
-    {
-        var option = new Option<string?>(name) { Description = description, HelpName = "NODE|PATH" };
-        command.Add(option);
-        return option;
-    }
-
-    private static Option<bool> Flag(Command command, string name, string description)
-    {
-        var option = new Option<bool>(name) { Description = description };
-        command.Add(option);
-        return option;
-    }
+            "snapshot=external" => disk with { IsIncluded = true },
+            "snapshot=no" => disk with { IsIncluded = false },
+            "driver=qcow2" => disk,
+            _ when part.StartsWith("file=/", StringComparison.Ordinal) => disk with { File = part["file=".Length..] },
+            _ => null,
+        });
 
     private static Option<long?> Bandwidth(Command command)
     {

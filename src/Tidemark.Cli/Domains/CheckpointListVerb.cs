@@ -14,16 +14,15 @@ internal static class CheckpointListVerb
     public static void AddTo(Command domain, DomainContext context)
     {
         var command = new Command("checkpoint-list", "List the checkpoints, and what their bitmaps are worth.");
-        var tree = Flag(command, "--tree", "As a tree.");
-        var parent = Flag(command, "--parent", "With the parent of each.");
-        var name = Flag(command, "--name", "Only the names.");
-        var roots = Flag(command, "--roots", "Only those without a parent.");
-        var leaves = Flag(command, "--leaves", "Only those that none follows.");
-        var noLeaves = Flag(command, "--no-leaves", "Only those that another one follows.");
-        var topological = Flag(command, "--topological", "Parents before their children.");
-        var descendants = Flag(command, "--descendants", "With --from: all that follow it, not only its children.");
-        var from = new Option<string?>("--from") { Description = "Only what follows this one.", HelpName = "NAME" };
-        command.Add(from);
+        var tree = command.AddFlag("--tree", "As a tree.");
+        var parent = command.AddFlag("--parent", "With the parent of each.");
+        var name = command.AddFlag("--name", "Only the names.");
+        var roots = command.AddFlag("--roots", "Only those without a parent.");
+        var leaves = command.AddFlag("--leaves", "Only those that none follows.");
+        var noLeaves = command.AddFlag("--no-leaves", "Only those that another one follows.");
+        var topological = command.AddFlag("--topological", "Parents before their children.");
+        var descendants = command.AddFlag("--descendants", "With --from: all that follow it, not only its children.");
+        var from = command.AddText("--from", "NAME", "Only what follows this one.");
         var json = JsonOption.AddTo(command);
         command.SetAction((parsed, token) =>
         {
@@ -82,12 +81,5 @@ internal static class CheckpointListVerb
 
         var root = tree.Get(from).Name!;
         return descendants ? tree.DescendantsOf(root) : [.. tree.ChildrenOf(root)];
-    }
-
-    private static Option<bool> Flag(Command command, string name, string description)
-    {
-        var option = new Option<bool>(name) { Description = description };
-        command.Add(option);
-        return option;
     }
 }

@@ -9,6 +9,9 @@ namespace Tidemark.Cli.Domains;
 /// <c>-delete</c>.</summary>
 internal static class CheckpointVerbs
 {
+    private const string CheckpointSpec = "DISK[,checkpoint=bitmap|no][,bitmap=NAME]";
+    private const string GranularityText = "Bytes per bit: a power of two. Default: 64K.";
+
     /// <summary>Adds the verbs.</summary>
     public static void AddTo(Command domain, DomainContext context)
     {
@@ -23,24 +26,15 @@ internal static class CheckpointVerbs
     private static Command Create(DomainContext context)
     {
         var command = new Command("checkpoint-create", "Make a checkpoint from its XML, or redefine one.");
-        var file = new Argument<string?>("XML")
-        {
-            Description = "The checkpoint (libvirt's domaincheckpoint); '-' is standard input. Default: all disks.",
-            Arity = ArgumentArity.ZeroOrOne,
-        };
-        var redefine = new Option<bool>("--redefine")
-        {
-            Description = "Only write the definition: the bitmaps exist already.",
-        };
-        var validate = new Option<bool>("--redefine-validate")
-        {
-            Description = "Refuse a redefinition whose bitmaps cannot be trusted.",
-        };
-        var granularity = Granularity();
-        command.Add(file);
-        command.Add(redefine);
-        command.Add(validate);
-        command.Add(granularity);
+        var file = command.AddEither(
+            "XML",
+            "--xmlfile",
+            "FILE",
+            "The checkpoint (libvirt's domaincheckpoint); '-' is standard input. Default: all disks.");
+        var redefine = command.AddFlag("--redefine", "Only write the definition: the bitmaps exist already.");
+        var validate = command.AddFlag(
+            "--redefine-validate", "Refuse a redefinition whose bitmaps cannot be trusted.");
+        var granularity = command.AddText("--granularity", "SIZE", GranularityText);
         command.SetAction((parsed, token) =>
         {
             var isRedefinition = parsed.GetValue(redefine);
@@ -56,7 +50,7 @@ internal static class CheckpointVerbs
                     "--granularity is for a new checkpoint: the bitmaps of this one exist already");
             }
 
-            var definition = parsed.GetValue(file) is { } path
+            var definition = file(parsed) is { } path
                 ? DomainContext.ReadXml(path, CheckpointXml.Parse)
                 : new CheckpointDefinition();
             return context.RunAsync(parsed, async (options, source) =>
@@ -75,41 +69,18 @@ internal static class CheckpointVerbs
     private static Command CreateAs(DomainContext context)
     {
         var command = new Command("checkpoint-create-as", "Make a checkpoint from options.");
-        var argument = new Argument<string?>("NAME")
-        {
-            Description = "Its name. Default: the seconds since 1970.",
-            Arity = ArgumentArity.ZeroOrOne,
-        };
-        var option = new Option<string?>("--name") { Description = "The same as NAME.", HelpName = "NAME" };
-        var description = new Option<string?>("--description")
-        {
-            Description = "What is to be said about it.",
-            HelpName = "TEXT",
-        };
-        var disks = new Option<string[]>("--diskspec")
-        {
-            Description = "A disk that takes part, or not; may be repeated. Default: all disks.",
-            HelpName = "DISK[,checkpoint=bitmap|no][,bitmap=NAME]",
-        };
-        var print = new Option<bool>("--print-xml") { Description = "Print the XML and make nothing." };
-        var granularity = Granularity();
-        command.Add(argument);
-        command.Add(option);
-        command.Add(description);
-        command.Add(disks);
-        command.Add(print);
-        command.Add(granularity);
+        var name = command.AddEither("NAME", "--name", "NAME", "Its name. Default: the seconds since 1970.");
+        var description = command.AddText("--description", "TEXT", "What is to be said about it.");
+        var disks = command.AddTexts(
+            "--diskspec", CheckpointSpec, "A disk that takes part, or not; may be repeated. Default: all disks.");
+        var print = command.AddFlag("--print-xml", "Print the XML and make nothing.");
+        var granularity = command.AddText("--granularity", "SIZE", GranularityText);
         command.SetAction((parsed, token) =>
         {
-            if (parsed.GetValue(argument) is not null && parsed.GetValue(option) is not null)
-            {
-                throw new UsageException("the name is given twice");
-            }
-
             var specs = (parsed.GetValue(disks) ?? []).Select(CheckpointDiskSpec).ToList();
             var definition = new CheckpointDefinition
             {
-                Name = parsed.GetValue(argument) ?? parsed.GetValue(option),
+                Name = name(parsed),
                 Description = parsed.GetValue(description),
                 Disks = specs.Count > 0 ? specs : null,
             };
@@ -133,7 +104,7 @@ internal static class CheckpointVerbs
     private static Command Info(DomainContext context)
     {
         var command = new Command("checkpoint-info", "Say what a checkpoint is, and what it is worth.");
-        var name = Name(command);
+        var name = command.AddArgument("NAME", "The checkpoint.");
         var json = Commands.JsonOption.AddTo(command);
         command.SetAction((parsed, token) => context.RunAsync(parsed, async (options, source) =>
         {
@@ -158,11 +129,9 @@ internal static class CheckpointVerbs
     private static Command Dump(DomainContext context)
     {
         var command = new Command("checkpoint-dumpxml", "Print a checkpoint's definition.");
-        var name = Name(command);
-        var size = new Option<bool>("--size") { Description = "With the bytes that were written since." };
-        var noDomain = new Option<bool>("--no-domain") { Description = "Without the machine's own definition." };
-        command.Add(size);
-        command.Add(noDomain);
+        var name = command.AddArgument("NAME", "The checkpoint.");
+        var size = command.AddFlag("--size", "With the bytes that were written since.");
+        var noDomain = command.AddFlag("--no-domain", "Without the machine's own definition.");
         command.SetAction((parsed, token) => context.RunAsync(parsed, async (options, source) =>
         {
             var service = new CheckpointService(options, source);
@@ -178,7 +147,7 @@ internal static class CheckpointVerbs
     private static Command Parent(DomainContext context)
     {
         var command = new Command("checkpoint-parent", "Print the name of a checkpoint's parent.");
-        var name = Name(command);
+        var name = command.AddArgument("NAME", "The checkpoint.");
         command.SetAction((parsed, token) => context.RunAsync(parsed, async (options, source) =>
         {
             var (tree, _) = await new CheckpointService(options, source).ListAsync(token);
@@ -193,13 +162,10 @@ internal static class CheckpointVerbs
     private static Command Delete(DomainContext context)
     {
         var command = new Command("checkpoint-delete", "Delete a checkpoint, its bitmaps and its definition.");
-        var name = Name(command);
-        var children = new Option<bool>("--children") { Description = "And all that follow it." };
-        var onlyChildren = new Option<bool>("--children-only") { Description = "Not itself, only those." };
-        var metadata = new Option<bool>("--metadata") { Description = "Only the definition: the bitmaps stay." };
-        command.Add(children);
-        command.Add(onlyChildren);
-        command.Add(metadata);
+        var name = command.AddArgument("NAME", "The checkpoint.");
+        var children = command.AddFlag("--children", "And all that follow it.");
+        var onlyChildren = command.AddFlag("--children-only", "Not itself, only those.");
+        var metadata = command.AddFlag("--metadata", "Only the definition: the bitmaps stay.");
         command.SetAction((parsed, token) => context.RunAsync(parsed, async (options, source) =>
         {
             var deleted = await new CheckpointService(options, source).DeleteAsync(
@@ -218,36 +184,16 @@ internal static class CheckpointVerbs
         return command;
     }
 
-    private static Argument<string> Name(Command command)
-    {
-        var argument = new Argument<string>("NAME") { Description = "The checkpoint." };
-        command.Add(argument);
-        return argument;
-    }
-
-    private static Option<string?> Granularity() => new("--granularity")
-    {
-        Description = "Bytes per bit: a power of two. Default: 64K.",
-        HelpName = "SIZE",
-    };
-
-    private static CheckpointDisk CheckpointDiskSpec(string text)
-    {
-        string[] parts = text.Split(',');
-        var disk = new CheckpointDisk(parts[0]);
-        foreach (var part in parts.Skip(1))
+    private static CheckpointDisk CheckpointDiskSpec(string text) => VerbOptions.ReadDiskSpec(
+        text,
+        CheckpointSpec,
+        name => new CheckpointDisk(name),
+        (disk, part) => part switch
         {
-            disk = part switch
-            {
-                "checkpoint=bitmap" => disk with { HasBitmap = true },
-                "checkpoint=no" => disk with { HasBitmap = false },
-                _ when part.StartsWith("bitmap=", StringComparison.Ordinal) =>
-                    disk with { Bitmap = part["bitmap=".Length..] },
-                _ => throw new UsageException(
-                    $"--diskspec '{text}': DISK[,checkpoint=bitmap|no][,bitmap=NAME]"),
-            };
-        }
-
-        return parts[0].Length > 0 ? disk : throw new UsageException($"--diskspec '{text}' names no disk");
-    }
+            "checkpoint=bitmap" => disk with { HasBitmap = true },
+            "checkpoint=no" => disk with { HasBitmap = false },
+            _ when part.StartsWith("bitmap=", StringComparison.Ordinal) =>
+                disk with { Bitmap = part["bitmap=".Length..] },
+            _ => null,
+        });
 }

@@ -20,16 +20,19 @@ internal static class EventVerb
             Description = "Give up after that time; the exit code is then 1 if no event came.",
             HelpName = "SECONDS",
         };
-        var name = new Option<string?>("--event") { Description = "Only events of that name.", HelpName = "NAME" };
-        name.AcceptOnlyFromAmong([.. DomainEvent.Names]);
-        var loop = new Option<bool>("--loop") { Description = "Go on after the end of a backup." };
-        var timestamp = new Option<bool>("--timestamp") { Description = "Say when each event came." };
-        var list = new Option<bool>("--list") { Description = "Print the names of the events." };
         command.Add(timeout);
-        command.Add(name);
-        command.Add(loop);
-        command.Add(timestamp);
-        command.Add(list);
+        var name = command.AddText("--event", "NAME", "Only events of that name.");
+        name.AcceptOnlyFromAmong([.. DomainEvent.Names]);
+        var all = command.AddFlag("--all", "Events of every name, as without --event.");
+        var loop = command.AddFlag("--loop", "Go on after the end of a backup.");
+        var timestamp = command.AddFlag("--timestamp", "Say when each event came.");
+        var list = command.AddFlag("--list", "Print the names of the events.");
+        var clientTimeout = new Option<double?>("--client-timeout")
+        {
+            Description = "Give a pull up when its client has been gone for that long.",
+            HelpName = "SECONDS",
+        };
+        command.Add(clientTimeout);
         command.SetAction((parsed, token) =>
         {
             if (parsed.GetValue(list))
@@ -38,15 +41,19 @@ internal static class EventVerb
                 return Task.FromResult(ExitCode.Success);
             }
 
-            var limit = parsed.GetValue(timeout) is { } seconds
-                ? seconds is > 0 and < 1e6 ? TimeSpan.FromSeconds(seconds)
-                    : throw new UsageException("--timeout is a number of seconds over zero")
-                : Timeout.InfiniteTimeSpan;
+            if (parsed.GetValue(all) && parsed.GetValue(name) is not null)
+            {
+                throw new UsageException("--all and --event are two choices");
+            }
+
+            var limit = VerbOptions.ReadSeconds("--timeout", parsed.GetValue(timeout)) ?? Timeout.InfiniteTimeSpan;
+            var clientLimit = VerbOptions.ReadSeconds("--client-timeout", parsed.GetValue(clientTimeout));
             return context.RunAsync(parsed, (options, source) => WatchAsync(
                 context,
                 new DomainService(options, source),
                 options.DomainName ?? source.Name,
                 limit,
+                clientLimit,
                 parsed.GetValue(name),
                 parsed.GetValue(loop),
                 parsed.GetValue(timestamp),
@@ -60,6 +67,7 @@ internal static class EventVerb
         DomainService service,
         string domain,
         TimeSpan limit,
+        TimeSpan? clientLimit,
         string? name,
         bool loop,
         bool timestamp,
@@ -81,6 +89,7 @@ internal static class EventVerb
 
                     return loop || (name is null ? one.Name != LastEvent : one.Name != name);
                 },
+                clientLimit,
                 either.Token);
         }
         catch (OperationCanceledException) when (timer.IsCancellationRequested)

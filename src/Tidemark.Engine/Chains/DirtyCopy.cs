@@ -4,8 +4,8 @@
 // its granules after it has changed the disk and before it is reported complete. So for each write and each step on one
 // granule: either the mark came before the clearing, then the change was on the disk before the read, which got it; or
 // the mark comes after the clearing, then the granule is dirty again and a later step copies it. There is no third
-// order. Two steps never have the same granule at one time (see _underWay), so an older step cannot write its bytes over
-// those of a newer one. A step that failed marks its granules again.
+// order. Two steps never have the same granule at one time (see _underWay), so an older step cannot write its bytes
+// over those of a newer one. A step that failed marks its granules again.
 //
 // The last of it is copied while no request of the guest is under way (FinishAsync, in a drained section): after it the
 // bitmap is empty and the two disks are the same, and nothing can be written until the section ends.

@@ -13,8 +13,8 @@
 // its bitmap is empty, which it is before the pointing. Those that begin after the section: they go through a root that
 // points at the target. A request that came during the section waits at the gate and finds the new node when it is let
 // in (BlockBackend reads its node after the gate). A write is never on both sides, and none goes to the source after
-// the last copy. If anything fails before the pointing, or the graph would not be sound with it, nothing is pointed: the
-// guest goes on with the source, which has everything.
+// the last copy. If anything fails before the pointing, or the graph would not be sound with it, nothing is pointed:
+// the guest goes on with the source, which has everything.
 //
 // What the guest has flushed is durable on the target too when it goes over: the flush is inside of the section.
 //

@@ -207,7 +207,7 @@ public sealed class DomainBackupTests
                 events.Add(one);
                 return one.Name != "job-completed";
             },
-            Token);
+            cancellationToken: Token);
         await scene.Service.BeginAsync(scene.Push("full"), Token);
         await watching;
         Assert.Equal(["block-job", "block-job-2", "job-completed"], events.Select(one => one.Name));

@@ -15,11 +15,13 @@ public sealed class DomainChangeTests
     private static Action<long, long> Quiet => static (_, _) => { };
 
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public async Task An_active_commit_keeps_every_bit(bool pivots)
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    [InlineData(false, true)]
+    public async Task An_active_commit_keeps_every_bit(bool pivots, bool embedded)
     {
-        await using var scene = await ChainAsync();
+        await using var scene = await ChainAsync(embedded);
         await scene.Changes.CommitAsync(
             new BlockChange { Disk = "vda", IsActive = true, Pivots = pivots }, Quiet, Token);
         Assert.Equal("c1:Valid c2:Valid*", await scene.ListAsync());
@@ -32,10 +34,12 @@ public sealed class DomainChangeTests
         Assert.Equal(pivots, disks[0].Node.Filename == scene.Daemon.DiskPath("vda"));
     }
 
-    [Fact]
-    public async Task A_commit_below_the_active_layer_keeps_every_bit()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_commit_below_the_active_layer_keeps_every_bit(bool embedded)
     {
-        await using var scene = await ChainAsync();
+        await using var scene = await ChainAsync(embedded);
         var top = (await scene.Service.ListDisksAsync(Token))[0].Node;
         await scene.Changes.CommitAsync(
             new BlockChange { Disk = "vda", Top = scene.File("vda.s1"), Base = scene.Daemon.DiskPath("vda") },
@@ -48,10 +52,12 @@ public sealed class DomainChangeTests
         await ContentAsync(scene);
     }
 
-    [Fact]
-    public async Task A_pull_keeps_every_bit()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_pull_keeps_every_bit(bool embedded)
     {
-        await using var scene = await ChainAsync();
+        await using var scene = await ChainAsync(embedded);
         await scene.Changes.PullAsync(new BlockChange { Disk = "vda" }, Quiet, Token);
         Assert.Equal("c1:Valid c2:Valid*", await scene.ListAsync());
         Assert.Equal(4 * Granule, await scene.SizeAsync("c1"));
@@ -62,11 +68,13 @@ public sealed class DomainChangeTests
     }
 
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task A_copy_keeps_every_bit(bool shallow)
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    [InlineData(true, true)]
+    public async Task A_copy_keeps_every_bit(bool shallow, bool embedded)
     {
-        await using var scene = await ChainAsync();
+        await using var scene = await ChainAsync(embedded);
         await scene.Changes.CopyAsync(
             new BlockChange { Disk = "vda", Destination = scene.File("copy"), Pivots = true, IsShallow = shallow },
             Quiet,
@@ -80,10 +88,12 @@ public sealed class DomainChangeTests
         await ContentAsync(scene);
     }
 
-    [Fact]
-    public async Task An_increment_across_snapshots_has_what_was_written_in_every_layer()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task An_increment_across_snapshots_has_what_was_written_in_every_layer(bool embedded)
     {
-        await using var scene = await ChainAsync();
+        await using var scene = await ChainAsync(embedded);
         var job = await scene.RunAsync(scene.Push("inc", "c1"));
         Assert.Equal(4 * Granule, job.DoneBytes);
         await Tool.RunOkAsync(
@@ -95,9 +105,9 @@ public sealed class DomainChangeTests
     }
 
     // c1, write 1, s1, write 2, c2, write 3, s2, write 4.
-    private static async Task<DomainScene> ChainAsync()
+    private static async Task<DomainScene> ChainAsync(bool embedded)
     {
-        var scene = await DomainScene.StartAsync(embedded: false, nbd: true, "vda");
+        var scene = await DomainScene.StartAsync(embedded, nbd: true, "vda");
         await scene.Checkpoints.CreateAsync(new CheckpointDefinition { Name = "c1" }, null, Token);
         await scene.Daemon.WriteAsync("vda", "write -P 1 1M 64k");
         await scene.Changes.SnapshotAsync("s1", [], false, Token);

@@ -39,11 +39,15 @@ internal sealed class DomainScene : IAsyncDisposable
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    internal static async Task<DomainScene> StartAsync(bool embedded, bool nbd, params string[] disks)
+    internal static Task<DomainScene> StartAsync(bool embedded, bool nbd, params string[] disks) =>
+        StartSizedAsync("8M", embedded, nbd, disks);
+
+    internal static async Task<DomainScene> StartSizedAsync(
+        string size, bool embedded, bool nbd, params string[] disks)
     {
         RealDaemonTests.Skip();
         var scene = new DomainScene(embedded, nbd, disks);
-        await scene.Daemon.CreateDisksAsync("8M");
+        await scene.Daemon.CreateDisksAsync(size);
         await scene.Daemon.StartAsync();
         return scene;
     }

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Tidemark.Engine.Tests.Harness;
 using Tidemark.Testing;
 using Xunit;
@@ -34,13 +33,13 @@ public sealed class ChainJobTests
             await MarkedAsync(scene, "base", before, model);
         }
 
-        Assert.Equal(model, await scene.ReadAsync("guest"));
+        Same(model, await scene.ReadAsync("guest"));
         await scene.RemoveImageAsync("disk");
         await scene.RemoveImageAsync("mid");
         await scene.RestartAsync();
         await scene.AddImageAsync("base");
         await scene.StartServerAsync();
-        Assert.Equal(model, await scene.ReadNodeAsync("base"));
+        Same(model, await scene.ReadNodeAsync("base"));
     });
 
     [Fact]
@@ -56,10 +55,10 @@ public sealed class ChainJobTests
         await scene.DoAsync("block-job-cancel", "{'device':'j'}");
         Assert.Null(await scene.ConcludeAsync("j"));
         Assert.Equal("disk", await ExportedAsync(scene));
-        Assert.Equal(guest.Model, await scene.ReadNodeAsync("mid"));
+        Same(guest.Model, await scene.ReadNodeAsync("mid"));
         Assert.True((await scene.NodeAsync("mid")).GetProperty("ro").GetBoolean());
         await guest.WriteSomewhereAsync(20);
-        Assert.Equal(guest.Model, await scene.ReadAsync("guest"));
+        Same(guest.Model, await scene.ReadAsync("guest"));
         Assert.False((await scene.NodeAsync("disk")).TryGetProperty("dirty-bitmaps", out _));
     });
 
@@ -76,7 +75,7 @@ public sealed class ChainJobTests
         await scene.DoAsync(command, arguments);
         Assert.Equal("Operation canceled", await scene.ConcludeAsync("j"));
         Assert.Equal("disk", await ExportedAsync(scene));
-        Assert.Equal(model, await scene.ReadAsync("guest"));
+        Same(model, await scene.ReadAsync("guest"));
         Assert.True((await scene.NodeAsync("base")).GetProperty("ro").GetBoolean());
         await scene.DoAsync("block-dirty-bitmap-add", "{'node':'disk','name':'b','persistent':true}");
     });
@@ -107,7 +106,7 @@ public sealed class ChainJobTests
             await writers.StopAsync();
         }
 
-        Assert.Equal(model, await scene.ReadAsync("guest"));
+        Same(model, await scene.ReadAsync("guest"));
         Assert.Equal(scene.File("base"), await BackingNameAsync(scene));
         Assert.True((await scene.NodeAsync("base")).GetProperty("ro").GetBoolean());
         await scene.RemoveImageAsync("mid");
@@ -131,7 +130,7 @@ public sealed class ChainJobTests
             await writers.StopAsync();
         }
 
-        Assert.Equal(model, await scene.ReadAsync("guest"));
+        Same(model, await scene.ReadAsync("guest"));
         await MarkedAsync(scene, "disk", before, model);
         Assert.Equal(below is null ? null : scene.File("base"), await BackingNameAsync(scene));
         Assert.DoesNotContain(await scene.NodeNamesAsync(), name => name.StartsWith('#'));
@@ -143,7 +142,7 @@ public sealed class ChainJobTests
         await scene.DoAsync("block-stream", "{'job-id':'j','device':'disk','auto-dismiss':false}");
         Assert.Null(await scene.ConcludeAsync("j"));
         Assert.Equal(0, await scene.CountAsync("disk", "still"));
-        Assert.Equal(model, await scene.ReadAsync("guest"));
+        Same(model, await scene.ReadAsync("guest"));
     });
 
     [Theory]
@@ -172,7 +171,7 @@ public sealed class ChainJobTests
             await MarkedAsync(scene, "copy", before, model);
         }
 
-        Assert.Equal(model, await scene.ReadAsync("guest"));
+        Same(model, await scene.ReadAsync("guest"));
         await scene.RemoveImageAsync("disk");
     });
 
@@ -186,7 +185,7 @@ public sealed class ChainJobTests
             "blockdev-mirror", "{'job-id':'j','device':'disk','target':'copy','sync':'full','auto-dismiss':false}");
         Assert.NotNull(await scene.ConcludeAsync("j"));
         Assert.Equal("disk", await ExportedAsync(scene));
-        Assert.Equal(model, await scene.ReadAsync("guest"));
+        Same(model, await scene.ReadAsync("guest"));
         await scene.DoAsync("blockdev-del", "{'node-name':'copy'}");
     }
 
@@ -207,7 +206,7 @@ public sealed class ChainJobTests
         await scene.DoAsync("job-resume", "{'id':'j'}");
         Assert.NotNull(await scene.ConcludeAsync("j"));
         Assert.Equal("disk", await ExportedAsync(scene));
-        Assert.Equal(guest.Model, await scene.ReadAsync("guest"));
+        Same(guest.Model, await scene.ReadAsync("guest"));
     }
 
     [Fact]
@@ -284,11 +283,24 @@ public sealed class ChainJobTests
 
             await using var guest = new Guest(await scene.ClientAsync("guest"), random);
             model.CopyTo(guest.Model, 0);
+            if (index == 0)
+            {
+                // Everywhere, so that a job has much under way while the guests write.
+                await guest.WriteAsync(0, EngineScene.DiskLength);
+            }
+
             await guest.WriteSomewhereAsync(25);
             model = guest.Model;
         }
 
         return model;
+    }
+
+    private static void Same(byte[] expected, byte[] actual)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        var same = expected.AsSpan().CommonPrefixLength(actual);
+        Assert.True(same == expected.Length, $"the first difference is at offset {same}");
     }
 
     private static async Task ReadyAsync(EngineScene scene)
@@ -328,6 +340,6 @@ public sealed class ChainJobTests
         await scene.AddImageAsync("disk", opensBacking: true);
         await scene.StartServerAsync();
         await scene.ExportAsync("disk", "guest", writable: true);
-        Assert.Equal(model, await scene.ReadAsync("guest"));
+        Same(model, await scene.ReadAsync("guest"));
     }
 }

@@ -266,8 +266,8 @@ public sealed class SameWordsTests
         return story;
     }
 
-    // The events up to a job's end, or to a status of it. QEMU's jobs are paused for a moment whenever the graph changes, and its implicit
-    // nodes have other numbers: that is left out.
+    // The events up to a job's end, or to a status of it. QEMU's jobs are paused for a moment whenever the graph
+    // changes, and its implicit nodes have other numbers: that is left out.
     private static async Task CollectAsync(
         QmpEventSubscription events, List<string> story, string[] until, string folder)
     {
