@@ -7,6 +7,8 @@ namespace Tidemark.Qcow2.Metadata;
 /// <remarks>Thread-safe. Growth is one at a time: two that overlap could cut off what the other has added.</remarks>
 internal sealed class ImageFile(BlockNode node, int clusterBits, long growthStep) : IDisposable
 {
+    private const long LargestStep = 1L << 30;
+
     private readonly SemaphoreSlim _growing = new(1, 1);
     private BlockChild? _child;
 
@@ -51,8 +53,11 @@ internal sealed class ImageFile(BlockNode node, int clusterBits, long growthStep
 
         if (end > Length)
         {
-            await GrowAsync(end, (end + growthStep - 1) / growthStep * growthStep, cancellationToken)
-                .ConfigureAwait(false);
+            // The longer the file, the longer the step: to grow waits for the writes that are under way, and others wait
+            // for it. What is too much is a hole, and is cut off at close.
+            var steps = growthStep == 1 ? 1 : Math.Max(1, Math.Min(Length / 4, LargestStep) / growthStep);
+            await GrowAsync(end, ((end + growthStep - 1) / growthStep * growthStep) + ((steps - 1) * growthStep),
+                cancellationToken).ConfigureAwait(false);
         }
     }
 
