@@ -128,8 +128,8 @@ internal sealed class BackupBeginVerb
         {
             _context.Console.WriteMessage(
                 "tidemark: note: when the client has read what it wants: domjobabort. Until then 'event' or --wait "
-                + "watch the scratch and the client; without them the scratch is looked at by each command that comes along "
-                + "and not in between");
+                + "watch the scratch and the client; without them the scratch is looked at by each command that comes "
+                + "along, and not in between");
         }
 
         return ExitCode.Success;
