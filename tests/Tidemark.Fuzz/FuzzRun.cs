@@ -7,22 +7,31 @@ namespace Tidemark.Fuzz;
 /// The search: takes an input that is there, changes it, runs it, and keeps it when it reached something new. Ends at
 /// the first finding, or after the executions asked for.
 /// </summary>
-internal sealed class FuzzRun(IFuzzTarget target, FuzzOptions options)
+/// <param name="target">What is fuzzed.</param>
+/// <param name="options">How.</param>
+/// <param name="output">Where reports and findings are told; the console if null.</param>
+/// <param name="end">Ends a process one of whose threads does not end; kills it if null.</param>
+internal sealed class FuzzRun(
+    IFuzzTarget target, FuzzOptions options, TextWriter? output = null, Action? end = null)
 {
     private const int MaximumCorpus = 4096;
     private const int MemoryInterval = 4096;
     private static readonly TimeSpan s_reportInterval = TimeSpan.FromSeconds(10);
 
+    private readonly TextWriter _output = output ?? Console.Out;
+    private readonly Action _end = end ?? Process.GetCurrentProcess().Kill;
     private readonly List<byte[]> _corpus = [];
     private readonly Coverage _coverage = new();
     private readonly Stopwatch _time = Stopwatch.StartNew();
     private long _executions;
     private long _largestHeap;
+    private long _largestResident;
+    private long _largestAllocation;
 
     /// <summary>Runs; returns the exit code: 0 nothing found, 1 a finding.</summary>
     public int Run()
     {
-        Console.WriteLine($"{target.Name}: {options.Executions:N0} executions, --seed {options.Seed}");
+        _output.WriteLine($"{target.Name}: {options.Executions:N0} executions, --seed {options.Seed}");
         using var watch = new HangWatch(target.HangLimit, OnHang);
         var random = new Random((int)(options.Seed ^ (options.Seed >> 32)));
         var mutator = new Mutator(random, target.MaximumInput);
@@ -83,6 +92,7 @@ internal sealed class FuzzRun(IFuzzTarget target, FuzzOptions options)
         _executions++;
         _coverage.Begin();
         watch.Begin(input);
+        var allocated = GC.GetTotalAllocatedBytes();
         try
         {
             target.Execute(input);
@@ -96,7 +106,22 @@ internal sealed class FuzzRun(IFuzzTarget target, FuzzOptions options)
 
         watch.End();
         found = _coverage.End();
-        return _executions % MemoryInterval != 0 || IsMemoryBounded(input);
+        return IsAllocationBounded(input, GC.GetTotalAllocatedBytes() - allocated)
+            && (_executions % MemoryInterval != 0 || IsMemoryBounded(input));
+    }
+
+    // By all threads: what an execution's helpers allocate counts too. The watch's and the console's is too little to
+    // matter.
+    private bool IsAllocationBounded(byte[] input, long allocated)
+    {
+        _largestAllocation = Math.Max(_largestAllocation, allocated);
+        if (allocated <= target.AllocationLimit)
+        {
+            return true;
+        }
+
+        Found(input, $"{allocated:N0} bytes were allocated; the limit is {target.AllocationLimit:N0}");
+        return false;
     }
 
     private bool IsMemoryBounded(byte[] input)
@@ -108,24 +133,35 @@ internal sealed class FuzzRun(IFuzzTarget target, FuzzOptions options)
         }
 
         _largestHeap = Math.Max(_largestHeap, heap);
-        if (heap <= target.MemoryLimit)
+        if (heap > target.MemoryLimit)
         {
-            return true;
+            Found(input, $"the heap holds {heap:N0} bytes after a collection; the limit is {target.MemoryLimit:N0}");
+            return false;
         }
 
-        Found(input, $"the heap holds {heap:N0} bytes after a collection; the limit is {target.MemoryLimit:N0}");
-        return false;
+        // What is not on the managed heap, as well: the heap's limit and as much again for the runtime and its slack.
+        var resident = Environment.WorkingSet;
+        _largestResident = Math.Max(_largestResident, resident);
+        if (resident > 2 * target.MemoryLimit)
+        {
+            Found(input, $"{resident:N0} bytes are resident; the limit is {2 * target.MemoryLimit:N0}");
+            return false;
+        }
+
+        return true;
     }
 
-    private void Report() => Console.WriteLine(
+    private void Report() => _output.WriteLine(
         $"{target.Name}: {_executions:N0} executions in {_time.Elapsed.TotalSeconds:F0} s, "
         + $"{_executions / Math.Max(_time.Elapsed.TotalSeconds, 0.001):N0} a second; {_coverage.Seen:N0} edges, "
-        + $"{_corpus.Count:N0} inputs kept; largest heap seen {_largestHeap >> 20} MiB");
+        + $"{_corpus.Count:N0} inputs kept; largest heap {_largestHeap >> 20} MiB, "
+        + $"resident {_largestResident >> 20} MiB, "
+        + $"allocated by one execution {_largestAllocation >> 10:N0} KiB");
 
     private void OnHang(byte[] input)
     {
         Found(input, $"no end within {target.HangLimit.TotalSeconds} s");
-        Process.GetCurrentProcess().Kill();
+        _end();
     }
 
     private void Found(byte[] input, string what)
@@ -134,8 +170,8 @@ internal sealed class FuzzRun(IFuzzTarget target, FuzzOptions options)
         Directory.CreateDirectory(folder);
         var path = Path.Combine(folder, Convert.ToHexStringLower(SHA256.HashData(input))[..16]);
         File.WriteAllBytes(path, input);
-        Console.WriteLine($"FOUND after {_executions:N0} executions with --seed {options.Seed}: {what}");
-        Console.WriteLine($"again: ./fuzz {target.Name} --replay {path}");
-        Console.Out.Flush();
+        _output.WriteLine($"FOUND after {_executions:N0} executions with --seed {options.Seed}: {what}");
+        _output.WriteLine($"again: ./fuzz {target.Name} --replay {path}");
+        _output.Flush();
     }
 }

@@ -21,6 +21,10 @@ public interface IFuzzTarget
     /// <summary>The most that the managed heap may hold after an execution, in bytes, kept inputs included.</summary>
     long MemoryLimit { get; }
 
+    /// <summary>The most that one execution may allocate on the managed heap, in bytes, freed again or not: a length
+    /// of a few bytes of input must not make memory of gigabytes.</summary>
+    long AllocationLimit => MemoryLimit;
+
     /// <summary>The longest input worth trying, in bytes.</summary>
     int MaximumInput { get; }
 

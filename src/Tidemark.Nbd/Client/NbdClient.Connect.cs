@@ -120,8 +120,8 @@ public sealed partial class NbdClient
         }
     }
 
-    // The thread: the handshake, then replies until the connection ends.
-    private static void Run(
+    /// <summary>A connection's thread: the handshake, then replies until the connection ends.</summary>
+    internal static void Run(
         NbdTransport transport, NbdClientOptions options, string host, TaskCompletionSource<NbdClient> connected)
     {
         NbdClient client;

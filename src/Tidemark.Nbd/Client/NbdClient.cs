@@ -299,6 +299,21 @@ public sealed partial class NbdClient : IAsyncDisposable
     /// </summary>
     public async ValueTask DisposeAsync()
     {
+        BeginClose();
+        try
+        {
+            await _ended.Task.WaitAsync(_options.CloseTimeout, _options.TimeProvider).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            AbortTransport();
+            await _ended.Task.ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>What closing begins with, without waiting for the connection's end.</summary>
+    internal void BeginClose()
+    {
         bool isIdle;
         lock (_gate)
         {
@@ -321,16 +336,6 @@ public sealed partial class NbdClient : IAsyncDisposable
         else
         {
             EndSending();
-        }
-
-        try
-        {
-            await _ended.Task.WaitAsync(_options.CloseTimeout, _options.TimeProvider).ConfigureAwait(false);
-        }
-        catch (TimeoutException)
-        {
-            AbortTransport();
-            await _ended.Task.ConfigureAwait(false);
         }
     }
 

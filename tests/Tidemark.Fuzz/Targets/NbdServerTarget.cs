@@ -1,8 +1,5 @@
-using Tidemark.Blocks.Bitmaps;
-using Tidemark.Blocks.Graph;
 using Tidemark.Nbd.Protocol;
 using Tidemark.Nbd.Server;
-using Tidemark.Testing;
 
 namespace Tidemark.Fuzz.Targets;
 
@@ -12,9 +9,7 @@ namespace Tidemark.Fuzz.Targets;
 /// </summary>
 internal sealed class NbdServerTarget : IFuzzTarget
 {
-    private const int DiskLength = 1 << 20;
-
-    private readonly Lazy<NbdServer> _server = new(CreateServer);
+    private readonly Lazy<NbdServer> _server = new(NbdRecording.CreateServer);
 
     public string Name => "nbd-server";
 
@@ -25,6 +20,8 @@ internal sealed class NbdServerTarget : IFuzzTarget
     public TimeSpan HangLimit => TimeSpan.FromSeconds(20);
 
     public long MemoryLimit => 256 << 20;
+
+    public long AllocationLimit => 64 << 20;
 
     public int MaximumInput => 16 << 10;
 
@@ -50,7 +47,7 @@ internal sealed class NbdServerTarget : IFuzzTarget
             .Option(NbdOption.SetMetaContext, [.. named, 0, 0, 0, 1, .. NbdConversation.Named("qemu:")])
             .Option(NbdOption.Go, [.. named, 0, 0])
             .Request(NbdCommand.Read, 0, 4096)
-            .Request(NbdCommand.BlockStatus, 0, DiskLength)
+            .Request(NbdCommand.BlockStatus, 0, NbdRecording.DiskLength)
             .Request(NbdCommand.Write, 0, 64, (CommandFlags)32, 64)
             .Request(NbdCommand.Disconnect, 0, 0).ToArray()];
         yield return [0, .. new NbdConversation().Flags(1).Option(NbdOption.ExportName, "vda"u8)
@@ -69,18 +66,5 @@ internal sealed class NbdServerTarget : IFuzzTarget
         {
             throw new InvalidOperationException("a connection is left");
         }
-    }
-
-    private static NbdServer CreateServer()
-    {
-        var graph = new BlockGraph();
-        var node = new MemoryNode("disk", new byte[DiskLength]);
-        graph.Add(node);
-        var bitmap = new DirtyBitmap("bits", DiskLength, 65536);
-        var backend = graph.CreateBackend(node, "export");
-        var server = new NbdServer(new NbdServerOptions { WorkersPerConnection = 1 });
-        server.AddExport(new NbdExport(
-            "vda", backend, new NbdExportOptions { Writable = true, Description = "a disk", Bitmaps = [bitmap] }));
-        return server;
     }
 }

@@ -3,10 +3,13 @@ using Tidemark.Nbd.Protocol;
 namespace Tidemark.Fuzz.Targets;
 
 /// <summary>A connection to a peer that says what a script holds and swallows whatever it is told.</summary>
-internal sealed class ScriptTransport(byte[] script) : NbdTransport
+/// <param name="script">What it says.</param>
+/// <param name="start">Where in the script it begins.</param>
+internal sealed class ScriptTransport(byte[] script, int start = 0) : NbdTransport
 {
-    private int _at;
+    private int _at = start;
     private volatile bool _aborted;
+    private volatile bool _sendingEnded;
 
     internal override string Peer => "the script";
 
@@ -29,7 +32,7 @@ internal sealed class ScriptTransport(byte[] script) : NbdTransport
 
     internal override void Send(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second)
     {
-        if (_aborted)
+        if (_aborted || _sendingEnded)
         {
             throw new IOException("aborted");
         }
@@ -41,9 +44,7 @@ internal sealed class ScriptTransport(byte[] script) : NbdTransport
 
     internal override void EndReceiving() => Volatile.Write(ref _at, script.Length);
 
-    internal override void EndSending()
-    {
-    }
+    internal override void EndSending() => _sendingEnded = true;
 
     public override void Dispose() => _aborted = true;
 }
