@@ -92,6 +92,10 @@ internal sealed class BackupJob : Job
             BeforeStep = (_, token) => PausePointAsync(token),
             OnError = Report,
         };
+        // A target that does not answer must not hold a job that is given up: what is under way on it is asked to end,
+        // as QEMU does. What has not ended counts as not copied (GetRemaining), and the filter is disposed of after it.
+        using var givingUp = cancellationToken.UnsafeRegister(
+            static filter => ((CopyBeforeWriteFilter)filter!).Stop(), _filter);
         try
         {
             await _filter.Copy.RunAsync(run, cancellationToken).ConfigureAwait(false);
