@@ -21,14 +21,19 @@ public static class ImageFormat
     /// Says which format an image's first bytes are of: QEMU's name of any that it would recognise, <c>raw</c> for
     /// everything else. A format that is not supported is told from raw, so that it is not read as what it is not.
     /// </summary>
-    internal static async ValueTask<string> ProbeAsync(BlockNode file, CancellationToken cancellationToken)
+    internal static async ValueTask<string> ProbeAsync(BlockNode file, CancellationToken cancellationToken) =>
+        Probe(await ReadStartAsync(file, cancellationToken).ConfigureAwait(false));
+
+    /// <summary>Reads what is looked at: the first bytes, fewer of a shorter file. A node whose requests are multiples
+    /// of more is read further, or nothing of it would be looked at.</summary>
+    internal static async ValueTask<byte[]> ReadStartAsync(BlockNode file, CancellationToken cancellationToken)
     {
-        var length = (int)Math.Min(file.Length, ProbeLength);
         var alignment = file.Limits.RequestAlignment;
-        length -= length % alignment;
+        var wanted = (long)(ProbeLength + alignment - 1) / alignment * alignment;
+        var length = (int)Math.Min(wanted, file.Length / alignment * alignment);
         var start = new byte[length];
         await file.ReadAsync(0, start, cancellationToken).ConfigureAwait(false);
-        return Probe(start);
+        return length > ProbeLength ? start[..ProbeLength] : start;
     }
 
     /// <summary>As <see cref="ProbeAsync"/>, of bytes in memory.</summary>

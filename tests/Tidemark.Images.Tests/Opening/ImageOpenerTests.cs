@@ -1,5 +1,6 @@
 using Tidemark.Blocks.Files;
 using Tidemark.Blocks.Nodes;
+using Tidemark.Images.Formats;
 using Tidemark.Images.Opening;
 using Tidemark.Qcow2;
 using Tidemark.Testing;
@@ -145,6 +146,77 @@ public sealed class ImageOpenerTests : IDisposable
             path, new ImageOpenOptions { Writable = true, Format = "raw" }, Token);
         await said.Top.WriteAsync(offset, magic, WriteFlags.None, Token);
         Assert.Equal(magic[0], await ByteAsync(said, offset));
+    }
+
+    [Fact]
+    public async Task Zeroes_cannot_make_a_guess_of_raw_another_format_either()
+    {
+        var bytes = new byte[4096];
+        "QEDx"u8.CopyTo(bytes);
+        var path = _directory.File("a.raw");
+        await File.WriteAllBytesAsync(path, bytes, Token);
+        await using var image = await ImageOpener.OpenAsync(path, new ImageOpenOptions { Writable = true }, Token);
+        Assert.True(image.TopLayer.WasProbed);
+        var error = await Assert.ThrowsAsync<ImageException>(async () =>
+            await image.Top.WriteZeroesAsync(3, 1, WriteFlags.None, Token));
+        Assert.Equal(BlockErrorKind.ReadOnly, error.Kind);
+        await Assert.ThrowsAsync<ImageException>(async () => await image.Top.DiscardAsync(3, 1, Token));
+        Assert.Equal((byte)'x', await ByteAsync(image, 3));
+        await image.Top.WriteZeroesAsync(0, 4096, WriteFlags.None, Token);
+        Assert.Equal(0, await ByteAsync(image, 3));
+    }
+
+    [Fact]
+    public async Task Two_halves_of_a_magic_number_cannot_be_written_at_the_same_time()
+    {
+        await using var file = new HeldWrites(new MemoryNode("file", new byte[4096]));
+        await using var raw = new ProbedRawNode("raw", file);
+        var hold = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        file.Hold = hold.Task;
+        var first = raw.WriteAsync(0, "QF"u8.ToArray(), WriteFlags.None, Token).AsTask();
+        Assert.False(first.IsCompleted);
+
+        // The first one is past its look at what is there. The second one must not look before it has written.
+        file.Hold = null;
+        var second = raw.WriteAsync(2, new byte[] { (byte)'I', 0xfb }, WriteFlags.None, Token).AsTask();
+        var elsewhere = raw.WriteAsync(1024, new byte[] { 1 }, WriteFlags.None, Token).AsTask();
+        await elsewhere;
+        hold.SetResult();
+        await first;
+        var error = await Assert.ThrowsAsync<ImageException>(() => second);
+        Assert.Equal(BlockErrorKind.ReadOnly, error.Kind);
+    }
+
+    [Theory]
+    [InlineData("QFI\u00fb", "qcow2")]
+    [InlineData("nothing", "raw")]
+    public async Task A_file_of_large_blocks_is_looked_at_too(string start, string expected)
+    {
+        var bytes = new byte[8192];
+        System.Text.Encoding.Latin1.GetBytes(start, bytes);
+        await using var file = new LargeBlocks(new MemoryNode("file", bytes));
+        Assert.Equal(expected, await ImageFormat.ProbeAsync(file, Token));
+    }
+
+    private sealed class HeldWrites(BlockNode file) : FilterNode("held", file)
+    {
+        public Task? Hold { get; set; }
+
+        public override string Driver => "held";
+
+        protected override async ValueTask WriteCoreAsync(
+            long offset, ReadOnlyMemory<byte> source, WriteFlags flags, CancellationToken cancellationToken)
+        {
+            await (Hold ?? Task.CompletedTask);
+            await base.WriteCoreAsync(offset, source, flags, cancellationToken);
+        }
+    }
+
+    private sealed class LargeBlocks(BlockNode file) : FilterNode("large", file)
+    {
+        public override string Driver => "large";
+
+        public override BlockLimits Limits => base.Limits with { RequestAlignment = 4096 };
     }
 
     [Fact]
