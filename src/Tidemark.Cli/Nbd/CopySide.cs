@@ -58,6 +58,11 @@ internal sealed class CopySide : IAsyncDisposable
         }
 
         var path = Path.GetFullPath(text);
+        if (Directory.Exists(path))
+        {
+            throw new CliException($"'{text}' is a folder; name a file in it");
+        }
+
         if (!File.Exists(path) && !keeps)
         {
             return new CopySide(RawFileNode.Create("target", path, length)) { IsZero = true, _created = path };
@@ -83,13 +88,32 @@ internal sealed class CopySide : IAsyncDisposable
         }
     }
 
-    /// <summary>After a failure: a file that was made for this copy is removed.</summary>
-    public void RemoveWhatWasMade()
+    /// <summary>Refuses to copy a file onto itself, by whatever names.</summary>
+    /// <exception cref="UsageException">It is the same file.</exception>
+    public static void CheckDifferent(string source, string target)
     {
-        if (_created is { } path)
+        if (!IsUri(source) && !IsUri(target) && Real(source) == Real(target))
         {
-            File.Delete(path);
+            throw new UsageException($"'{source}' and '{target}' are the same file");
         }
+
+        static string Real(string text)
+        {
+            var path = Path.GetFullPath(text);
+            return File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path : path;
+        }
+    }
+
+    /// <summary>After a failure: a file that was made for this copy is removed; false when there is none.</summary>
+    public bool TryRemoveWhatWasMade()
+    {
+        if (_created is not { } path)
+        {
+            return false;
+        }
+
+        File.Delete(path);
+        return true;
     }
 
     /// <inheritdoc/>

@@ -114,6 +114,7 @@ internal sealed class NbdCopyCommand
                 InlineCompletions = requests <= NbdClientOptions.MaximumInlineRequests,
             },
         };
+        CopySide.CheckDifferent(parsed.GetRequiredValue(_source), parsed.GetRequiredValue(_target));
         var started = _console.Time.GetTimestamp();
         await using var source = await CopySide.OpenSourceAsync(
             parsed.GetRequiredValue(_source), node, cancellationToken);
@@ -130,9 +131,17 @@ internal sealed class NbdCopyCommand
         {
             report = await CopyAsync(source.Node, target.Node, options, parsed.GetValue(_progress), cancellationToken);
         }
-        catch
+        catch (Exception exception)
         {
-            target.RemoveWhatWasMade();
+            if (!target.TryRemoveWhatWasMade() && target.Node is not null
+                && exception is OperationCanceledException or BlockException { Kind: BlockErrorKind.Io })
+            {
+                throw new CliException(
+                    $"{(exception is BlockException ? exception.Message : "stopped")}; the copy is not complete: "
+                    + $"'{parsed.GetRequiredValue(_target)}' is not to be used before it has been copied again",
+                    exception);
+            }
+
             throw;
         }
 

@@ -27,16 +27,23 @@ internal sealed class ServedDisk : IAsyncDisposable
     public static async Task<ServedDisk> OpenAsync(
         string path, string? format, bool readOnly, CommandConsole console, CancellationToken cancellationToken)
     {
-        var image = await ImageOpener.OpenAsync(
-            path,
-            new ImageOpenOptions
-            {
-                Format = format,
-                Writable = !readOnly,
-                NodeName = "disk",
-                MetadataCacheLimit = MetadataCacheLimit,
-            },
-            cancellationToken);
+        var options = new ImageOpenOptions
+        {
+            Format = format,
+            Writable = !readOnly,
+            NodeName = "disk",
+            MetadataCacheLimit = MetadataCacheLimit,
+        };
+        OpenImage image;
+        try
+        {
+            image = await ImageOpener.OpenAsync(path, options, cancellationToken);
+        }
+        catch (BlockException exception) when (!exception.Message.Contains(path, StringComparison.Ordinal))
+        {
+            throw new CliException($"could not open '{path}': {exception.Message}", exception);
+        }
+
         if (image.TopLayer is { IsRaw: true, WasProbed: true })
         {
             console.WriteWarning(

@@ -9,7 +9,7 @@ internal sealed class ServerTlsOptions
 {
     private readonly Option<string> _mode = new("--tls")
     {
-        Description = "disable, allow or require TLS. Default: require if --tls-certificates is given.",
+        Description = "disable, allow or require TLS. Default: require with --tls-certificates or --tls-psk.",
         HelpName = "disable|allow|require",
     };
 
@@ -17,6 +17,12 @@ internal sealed class ServerTlsOptions
     {
         Description = "The folder with server-cert.pem, server-key.pem and ca-cert.pem.",
         HelpName = "DIR",
+    };
+
+    private readonly Option<string?> _keys = new("--tls-psk")
+    {
+        Description = "A file of shared keys, USER:KEY a line (psktool), in place of certificates.",
+        HelpName = "FILE",
     };
 
     private readonly Option<bool> _verifyPeer = new("--tls-verify-peer")
@@ -30,6 +36,7 @@ internal sealed class ServerTlsOptions
         _mode.AcceptOnlyFromAmong("disable", "allow", "require");
         command.Add(_mode);
         command.Add(_certificates);
+        command.Add(_keys);
         command.Add(_verifyPeer);
     }
 
@@ -39,17 +46,26 @@ internal sealed class ServerTlsOptions
     public NbdServerTls? Read(ParseResult parsed)
     {
         var folder = parsed.GetValue(_certificates);
-        var mode = parsed.GetValue(_mode) ?? (folder is null ? "disable" : "require");
+        var keys = parsed.GetValue(_keys);
+        var mode = parsed.GetValue(_mode) ?? (folder is null && keys is null ? "disable" : "require");
         var verifies = parsed.GetValue(_verifyPeer);
         if (mode == "disable")
         {
-            return folder is null && !verifies
+            return folder is null && keys is null && !verifies
                 ? null
-                : throw new UsageException("--tls-certificates and --tls-verify-peer need --tls allow or require");
+                : throw new UsageException(
+                    "--tls-certificates, --tls-psk and --tls-verify-peer need --tls allow or require");
         }
 
-        return folder is null
-            ? throw new UsageException($"--tls {mode} needs --tls-certificates")
-            : NbdServerTls.Load(folder, mode == "allow" ? NbdTlsMode.Allow : NbdTlsMode.Require, verifies);
+        var wanted = mode == "allow" ? NbdTlsMode.Allow : NbdTlsMode.Require;
+        return (folder, keys) switch
+        {
+            (not null, not null) => throw new UsageException("--tls-certificates and --tls-psk exclude each other"),
+            (not null, null) => NbdServerTls.Load(folder, wanted, verifies),
+            (null, not null) when verifies => throw new UsageException(
+                "--tls-verify-peer is for certificates; with --tls-psk every client has shown that it has a key"),
+            (null, not null) => NbdServerTls.LoadKeys(keys, wanted),
+            _ => throw new UsageException($"--tls {mode} needs --tls-certificates or --tls-psk"),
+        };
     }
 }

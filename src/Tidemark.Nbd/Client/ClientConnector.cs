@@ -79,8 +79,11 @@ internal sealed class ClientConnector
         }
         catch (Exception exception)
         {
+            var why = exception is SocketException failure
+                ? SocketFailure.OfConnecting(_endPoint, failure)
+                : exception.Message;
             result.TrySetException(new NbdException(
-                KindOf(exception), $"cannot connect to the NBD server at {_endPoint}: {exception.Message}", exception));
+                KindOf(exception), $"cannot connect to the NBD server at {_endPoint}: {why}", exception));
         }
     }
 

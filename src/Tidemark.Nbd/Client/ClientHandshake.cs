@@ -23,6 +23,7 @@ internal sealed class ClientHandshake
     private bool _noZeroes;
     private bool _structured;
     private bool _extended;
+    private bool _encrypted;
 
     /// <summary>Prepares a handshake.</summary>
     /// <param name="transport">The connection; belongs to the handshake, and with it to whoever takes over.</param>
@@ -162,7 +163,7 @@ internal sealed class ClientHandshake
         return new NbdServerDescription
         {
             IsFixedNewstyle = _fixedNewstyle,
-            IsEncrypted = Transport is TlsTransport,
+            IsEncrypted = _encrypted,
             HasStructuredReplies = _structured,
             HasExtendedHeaders = _extended,
             Exports = exports,
@@ -219,7 +220,8 @@ internal sealed class ClientHandshake
                 + "somebody may be tampering with the connection");
         }
 
-        Transport = TlsTransport.Connect(Transport, tls, tls.HostName ?? _host);
+        Transport = tls.Connect(Transport, _host);
+        _encrypted = true;
         _receiver.Switch(Transport);
         _options.Switch(Transport);
         _options.Begin();

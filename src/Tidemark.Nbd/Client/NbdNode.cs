@@ -8,7 +8,8 @@ namespace Tidemark.Nbd.Client;
 /// <summary>An export of an NBD server as a node: QEMU's <c>nbd</c> driver, over one or more connections.</summary>
 /// <remarks>
 /// <para>Requests are spread over the connections in turn. Several are made only to a server that says that a flush on
-/// one covers the completed writes of all, and that reads see them; then one flush is enough.</para>
+/// one covers the completed writes of all, and that reads see them; then one flush is enough. A server that takes fewer
+/// than asked for is used with those that it takes (<see cref="Clients"/>).</para>
 /// <para>With a <see cref="NbdNodeOptions.Reconnect"/> policy a lost connection is made again and what was under way on
 /// it is sent again; without one its requests fail with the reason, and so does every later one that falls to
 /// it.</para>
@@ -30,6 +31,8 @@ namespace Tidemark.Nbd.Client;
 // with which it began. If the two differ when a connection is about to be replaced, the next flush fails, once.
 public sealed class NbdNode : BlockNode
 {
+    private static readonly TimeSpan s_leastPatience = TimeSpan.FromSeconds(1);
+
     private readonly NodeConnection[] _connections;
     private readonly bool _reconnects;
 
@@ -103,9 +106,13 @@ public sealed class NbdNode : BlockNode
         List<NbdClient> clients = [];
         try
         {
-            do
+            var time = clientOptions.TimeProvider;
+            var began = time.GetTimestamp();
+            clients.Add(await Connect(cancellationToken).ConfigureAwait(false));
+            var further = clientOptions with { ConnectTimeout = Patience(time.GetElapsedTime(began), clientOptions) };
+            while (clients.Count < options.Connections && clients[0].CanMultiConnection
+                && await ConnectFurtherAsync(endPoint, further, cancellationToken).ConfigureAwait(false) is { } client)
             {
-                var client = await Connect(cancellationToken).ConfigureAwait(false);
                 clients.Add(client);
                 if (client.Length != clients[0].Length || client.Flags != clients[0].Flags)
                 {
@@ -114,7 +121,6 @@ public sealed class NbdNode : BlockNode
                         $"the server at {endPoint} describes one export differently on two connections");
                 }
             }
-            while (clients.Count < options.Connections && clients[0].CanMultiConnection);
 
             return new NbdNode(
                 name,
@@ -319,6 +325,29 @@ public sealed class NbdNode : BlockNode
                     throw;
                 }
             }
+        }
+    }
+
+    // A server that has as many clients as it wants hangs up, or does not look at the next one before another leaves:
+    // the node is content with what it has. The first connection tells how long a willing server takes.
+    private static TimeSpan Patience(TimeSpan first, NbdClientOptions options)
+    {
+        var patience = TimeSpan.FromTicks(Math.Max(s_leastPatience.Ticks, 4 * first.Ticks));
+        return options.ConnectTimeout > TimeSpan.Zero && options.ConnectTimeout < patience
+            ? options.ConnectTimeout
+            : patience;
+    }
+
+    private static async Task<NbdClient?> ConnectFurtherAsync(
+        NbdEndPoint endPoint, NbdClientOptions options, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await NbdClient.ConnectAsync(endPoint, options, cancellationToken).ConfigureAwait(false);
+        }
+        catch (NbdException)
+        {
+            return null;
         }
     }
 

@@ -9,7 +9,8 @@ public sealed record NbdNodeOptions
     /// <summary>Metadata contexts besides <c>base:allocation</c>, which is always asked for.</summary>
     public IReadOnlyList<string> MetaContexts { get; init; } = [];
 
-    /// <summary>How many connections; only one is made to a server that does not offer multiple ones.</summary>
+    /// <summary>How many connections, at most: one to a server that does not offer several, and no more than the server
+    /// takes.</summary>
     public int Connections { get; init; } = 1;
 
     /// <summary>How a lost connection is made again; null, the default, for not at all.</summary>

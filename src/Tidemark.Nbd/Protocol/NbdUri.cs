@@ -8,8 +8,8 @@ namespace Tidemark.Nbd.Protocol;
 /// <summary>
 /// An NBD URI (doc/uri.md): <c>nbd://HOST[:PORT]/EXPORT</c>, <c>nbd+unix:///EXPORT?socket=PATH</c>, and <c>nbds</c>,
 /// <c>nbds+unix</c> for the same over TLS, with <c>tls-certificates=FOLDER</c> (QEMU's layout),
-/// <c>tls-hostname=NAME</c>, <c>tls-verify-peer=0</c>. Percent-encoded bytes are UTF-8. Any other parameter, a user
-/// name, and vsock are refused by name.
+/// <c>tls-hostname=NAME</c>, <c>tls-verify-peer=0</c>, or with <c>USER@</c> before the host and
+/// <c>tls-psk-file=FILE</c>. Percent-encoded bytes are UTF-8. Any other parameter and vsock are refused by name.
 /// </summary>
 /// <param name="EndPoint">Where the server listens.</param>
 /// <param name="ExportName">The export; empty for the default one.</param>
@@ -24,6 +24,12 @@ public sealed record NbdUri(NbdEndPoint EndPoint, string ExportName)
 
     /// <summary>The name that the server's certificate must have; null for the end point's host.</summary>
     public string? TlsHostName { get; init; }
+
+    /// <summary>The file of shared keys (<c>USER:KEY</c> a line); null for certificates.</summary>
+    public string? TlsKeys { get; init; }
+
+    /// <summary>Whose shared key is used; null for the name of the user who runs this process.</summary>
+    public string? TlsUser { get; init; }
 
     /// <summary>Whether the server's certificate is checked. The default is yes.</summary>
     public bool TlsVerifyPeer { get; init; } = true;
@@ -64,12 +70,15 @@ public sealed record NbdUri(NbdEndPoint EndPoint, string ExportName)
         }
 
         query.CheckTlsType();
+        var (user, host) = Split(text, authority, query);
         var isSecure = scheme.StartsWith("nbds", StringComparison.Ordinal);
-        return new NbdUri(EndPointOf(text, scheme, authority, query.Socket), export)
+        return new NbdUri(EndPointOf(text, scheme, host, query.Socket), export)
         {
             Tls = isSecure ? NbdTlsMode.Require : query.HasTls ? NbdTlsMode.Allow : NbdTlsMode.Disable,
             TlsCertificates = query.Certificates,
             TlsHostName = query.HostName,
+            TlsKeys = query.Keys,
+            TlsUser = user,
             TlsVerifyPeer = query.VerifyPeer,
         };
     }
@@ -78,7 +87,8 @@ public sealed record NbdUri(NbdEndPoint EndPoint, string ExportName)
     public override string ToString()
     {
         var text = new StringBuilder(Tls == NbdTlsMode.Require ? "nbds" : "nbd");
-        text.Append(EndPoint.IsUnix ? "+unix:///" : $"://{EndPoint}/").Append(Encode(ExportName));
+        var user = TlsUser is null ? "" : Uri.EscapeDataString(TlsUser) + "@";
+        text.Append(EndPoint.IsUnix ? $"+unix://{user}/" : $"://{user}{EndPoint}/").Append(Encode(ExportName));
         var separator = '?';
         void Add(string key, string? value)
         {
@@ -92,8 +102,9 @@ public sealed record NbdUri(NbdEndPoint EndPoint, string ExportName)
         Add("socket", EndPoint.SocketPath);
         Add("tls-certificates", TlsCertificates);
         Add("tls-hostname", TlsHostName);
+        Add("tls-psk-file", TlsKeys);
         Add("tls-verify-peer", TlsVerifyPeer ? null : "0");
-        if (Tls == NbdTlsMode.Allow && TlsCertificates is null && TlsHostName is null && TlsVerifyPeer)
+        if (Tls == NbdTlsMode.Allow && (TlsCertificates ?? TlsHostName ?? TlsKeys) is null && TlsVerifyPeer)
         {
             Add("tls-type", "x509");
         }
@@ -135,13 +146,19 @@ public sealed record NbdUri(NbdEndPoint EndPoint, string ExportName)
             socket ?? throw UriQuery.Bad(text, "it names no socket: add ?socket=PATH"));
     }
 
+    private static (string? User, string Host) Split(string text, string authority, UriQuery query)
+    {
+        var at = authority.LastIndexOf('@');
+        return at < 0 ? (null, authority)
+            : query.Keys is null
+                ? throw UriQuery.Bad(text, "a user name only serves TLS with shared keys: add tls-psk-file=FILE")
+            : authority[..at] is var user && !user.Contains(':') && user.Length > 0
+                ? (UriQuery.Decode(text, user), authority[(at + 1)..])
+            : throw UriQuery.Bad(text, "its user name is empty, or has a password behind it");
+    }
+
     private static NbdEndPoint ParseAuthority(string text, string authority)
     {
-        if (authority.Contains('@'))
-        {
-            throw UriQuery.NotSupported(text, "a user name only serves TLS with shared keys, which is not supported");
-        }
-
         string host;
         var port = "";
         if (authority.StartsWith('['))

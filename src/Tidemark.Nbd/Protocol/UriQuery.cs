@@ -9,7 +9,7 @@ internal sealed class UriQuery
 {
     private static readonly UTF8Encoding s_strictUtf8 = new(false, throwOnInvalidBytes: true);
     private static readonly string[] s_known =
-        ["socket", "tls-certificates", "tls-hostname", "tls-type", "tls-verify-peer"];
+        ["socket", "tls-certificates", "tls-hostname", "tls-psk-file", "tls-type", "tls-verify-peer"];
 
     private readonly string _uri;
     private readonly Dictionary<string, string> _values = new(StringComparer.Ordinal);
@@ -40,6 +40,8 @@ internal sealed class UriQuery
 
     internal string? HostName => _values.GetValueOrDefault("tls-hostname");
 
+    internal string? Keys => _values.GetValueOrDefault("tls-psk-file");
+
     internal bool HasTls => _values.Keys.Any(key => key.StartsWith("tls-", StringComparison.Ordinal));
 
     /// <summary>Whether the server's certificate is checked; the document's default is yes.</summary>
@@ -52,11 +54,19 @@ internal sealed class UriQuery
 
     internal void CheckTlsType()
     {
-        if (_values.GetValueOrDefault("tls-type") is { } type && type != "x509")
+        var type = _values.GetValueOrDefault("tls-type");
+        if (type is not (null or "x509" or "psk"))
         {
-            throw type is "psk" or "anon"
-                ? NotSupported(_uri, $"tls-type={type} is not supported: .NET's TLS only knows certificates (x509)")
-                : Bad(_uri, $"tls-type is '{type}', not x509");
+            throw type == "anon"
+                ? NotSupported(_uri, "tls-type=anon is not supported: nobody would know who the server is")
+                : Bad(_uri, $"tls-type is '{type}', not x509 or psk");
+        }
+
+        if (Keys is null ? type == "psk" : type == "x509" || Certificates is not null)
+        {
+            throw Bad(
+                _uri,
+                "it mixes certificates and shared keys: these need tls-psk-file=FILE, and no tls-certificates");
         }
     }
 

@@ -13,6 +13,18 @@ internal sealed class ByteBudget(long limit)
     // Guarded by _gate.
     private long _taken;
 
+    /// <summary>The bytes that are taken.</summary>
+    internal long Taken
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _taken;
+            }
+        }
+    }
+
     /// <summary>Takes bytes; waits while there are none left, or the connection has reached its own limit.</summary>
     /// <param name="count">The bytes of one request.</param>
     /// <param name="own">What the connection has taken; changed here only.</param>

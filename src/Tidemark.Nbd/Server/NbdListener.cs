@@ -39,7 +39,8 @@ internal sealed class NbdListener : IDisposable
         {
             var kind =
                 exception.SocketErrorCode == SocketError.AddressAlreadyInUse ? BlockErrorKind.Busy : BlockErrorKind.Io;
-            throw new NbdException(kind, $"cannot listen on {endPoint}: {exception.Message}", exception);
+            throw new NbdException(
+                kind, $"cannot listen on {endPoint}: {SocketFailure.OfListening(endPoint, exception)}", exception);
         }
     }
 

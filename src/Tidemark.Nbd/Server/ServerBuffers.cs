@@ -24,6 +24,10 @@ internal sealed class ServerBuffers
         [.. Enumerable.Range(0, 32 - SmallestShift).Select(_ => new Stack<byte[]>())];
 
     private long _keptBytes;
+    private int _taken;
+
+    /// <summary>How many arrays are taken and not given back.</summary>
+    internal int Taken => Volatile.Read(ref _taken);
 
     /// <summary>Takes an array of at least this length; its content is undefined.</summary>
     internal byte[] Take(int length)
@@ -31,6 +35,7 @@ internal sealed class ServerBuffers
         var index = ClassOf(length);
         lock (_gate)
         {
+            _taken++;
             if (_kept[index].TryPop(out var array))
             {
                 _keptBytes -= array.Length;
@@ -48,6 +53,7 @@ internal sealed class ServerBuffers
         var own = ClassOf(array.Length);
         lock (_gate)
         {
+            _taken--;
             for (var index = 0; index < _kept.Length; index++)
             {
                 while (index != own && _keptBytes + array.Length > MaximumKept && _kept[index].TryPop(out var other))

@@ -124,7 +124,7 @@ internal sealed class ServerHandshake
     /// <exception cref="NbdException">The client cannot, or is not to be trusted.</exception>
     internal void Encrypt(NbdServerTls tls)
     {
-        var transport = TlsTransport.Accept(_transport, tls);
+        var transport = tls.Accept(_transport);
         _transport = transport;
         _connection.Switch(transport);
         _receiver.Switch(transport);

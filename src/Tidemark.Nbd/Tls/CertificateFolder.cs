@@ -9,14 +9,24 @@ namespace Tidemark.Nbd.Tls;
 /// A folder of certificates as QEMU and nbdkit lay it out: <c>ca-cert.pem</c>, <c>server-cert.pem</c>,
 /// <c>server-key.pem</c>, <c>client-cert.pem</c>, <c>client-key.pem</c>.
 /// </summary>
-internal sealed class CertificateFolder(string path)
+internal sealed class CertificateFolder
 {
     private const long LongestFile = 1 << 20;
+
+    private readonly string _path;
+
+    /// <summary>Looks at a folder.</summary>
+    /// <exception cref="NbdException">There is none.</exception>
+    internal CertificateFolder(string path) => _path = Directory.Exists(path)
+        ? path
+        : throw new NbdException(
+            BlockErrorKind.NotFound,
+            $"there is no folder '{path}' with certificates (ca-cert.pem, server-cert.pem, ...)");
 
     /// <summary>The authorities that the peer's certificate must come from; null when the folder has none.</summary>
     internal X509Certificate2Collection? Authorities()
     {
-        var file = Path.Combine(path, "ca-cert.pem");
+        var file = Path.Combine(_path, "ca-cert.pem");
         return File.Exists(file) ? Read(file, () => Import(file)) : null;
     }
 
@@ -25,8 +35,8 @@ internal sealed class CertificateFolder(string path)
     /// <param name="role"><c>server</c> or <c>client</c>.</param>
     internal SslStreamCertificate? Own(string role)
     {
-        var certificateFile = Path.Combine(path, $"{role}-cert.pem");
-        var keyFile = Path.Combine(path, $"{role}-key.pem");
+        var certificateFile = Path.Combine(_path, $"{role}-cert.pem");
+        var keyFile = Path.Combine(_path, $"{role}-key.pem");
         if (!File.Exists(certificateFile))
         {
             return null;

@@ -3,7 +3,8 @@ using Tidemark.Nbd.Protocol;
 
 namespace Tidemark.Nbd.Tls;
 
-/// <summary>A client's side of TLS: its mode, whose servers it trusts, and its own certificate if it has one.</summary>
+/// <summary>A client's side of TLS: its mode, whose servers it trusts, and its own certificate if it has one; or a key
+/// that is shared with the server.</summary>
 /// <remarks>Immutable; one may serve many connections.</remarks>
 public sealed class NbdClientTls
 {
@@ -22,6 +23,9 @@ public sealed class NbdClientTls
     internal SslStreamCertificate? Certificate { get; private init; }
 
     internal X509Certificate2Collection? Authorities { get; private init; }
+
+    /// <summary>A user and the key that is shared with the server, in place of certificates.</summary>
+    internal (string User, byte[] Key)? Shared { get; private init; }
 
     /// <summary>Reads a folder of QEMU's layout: <c>ca-cert.pem</c>, and <c>client-cert.pem</c> with
     /// <c>client-key.pem</c> if the server wants to know who we are.</summary>
@@ -43,13 +47,33 @@ public sealed class NbdClientTls
         };
     }
 
+    /// <summary>Reads a user's key from a file of shared keys, one <c>USER:KEY</c> a line, as psktool writes it. The
+    /// server is the one that knows the key; TLS 1.2 is spoken.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="user">The user; null for the name of the user who runs this process.</param>
+    /// <param name="mode">Whether TLS is asked for, or insisted on.</param>
+    /// <exception cref="NbdException">The file is missing or is not what it should be, or has no such user.</exception>
+    public static NbdClientTls LoadKey(string file, string? user = null, NbdTlsMode mode = NbdTlsMode.Require)
+    {
+        user ??= Environment.UserName;
+        return new NbdClientTls(mode) { Shared = (user, PskFile.Load(file).Require(user)) };
+    }
+
     /// <summary>What a URI says; null when it asks for no TLS.</summary>
     /// <exception cref="NbdException">A file of its folder is not what its name says.</exception>
     public static NbdClientTls? ForUri(NbdUri uri)
     {
         ArgumentNullException.ThrowIfNull(uri);
-        return uri.Tls == NbdTlsMode.Disable
-            ? null
+        return uri.Tls == NbdTlsMode.Disable ? null
+            : uri.TlsKeys is { } keys ? LoadKey(keys, uri.TlsUser, uri.Tls)
             : Load(uri.TlsCertificates, uri.Tls, uri.TlsHostName, uri.TlsVerifyPeer);
     }
+
+    /// <summary>The client's handshake, over a connection whose server agreed to STARTTLS.</summary>
+    /// <param name="below">The connection.</param>
+    /// <param name="host">The server's name, where none is set here.</param>
+    /// <exception cref="NbdException">The server cannot, or is not to be trusted.</exception>
+    internal NbdTransport Connect(NbdTransport below, string host) => Shared is { } shared
+        ? PskTransport.Connect(below, shared.User, (byte[])shared.Key.Clone())
+        : TlsTransport.Connect(below, this, HostName ?? host);
 }

@@ -48,7 +48,7 @@ internal sealed class TlsTransport : NbdTransport
             transport._ssl.AuthenticateAsServer(new SslServerAuthenticationOptions
             {
                 EnabledSslProtocols = Versions,
-                ServerCertificateContext = settings.Certificate.Context,
+                ServerCertificateContext = settings.Certificate!.Context,
                 ClientCertificateRequired = settings.VerifiesClients,
                 CertificateChainPolicy = PolicyFor(settings.Authorities),
                 CertificateRevocationCheckMode = X509RevocationMode.NoCheck,

@@ -1,0 +1,180 @@
+using System.Text;
+using Org.BouncyCastle.Security;
+using Org.BouncyCastle.Tls;
+using Org.BouncyCastle.Tls.Crypto.Impl.BC;
+using Tidemark.Blocks.Nodes;
+using Tidemark.Nbd.Protocol;
+
+namespace Tidemark.Nbd.Tls;
+
+/// <summary>
+/// A transport over TLS 1.2 with a key that both sides know (PSK), which .NET's own TLS cannot do. Owns the one below.
+/// </summary>
+/// <remarks>One thread receives and one sends at a time, as everywhere; both may go on together. Only suites with
+/// ephemeral keys and authenticated encryption are offered: who learns the key later cannot read what was said
+/// before. AES comes first: processors help with it, and a copy was twice as fast as with ChaCha20.</remarks>
+internal sealed class PskTransport : NbdTransport
+{
+    /// <summary>A header and the beginning of its payload leave in one record.</summary>
+    private const int FirstRecord = 16 * 1024;
+
+    private static readonly int[] s_suites =
+    [
+        CipherSuite.TLS_DHE_PSK_WITH_AES_256_GCM_SHA384,
+        CipherSuite.TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite.TLS_DHE_PSK_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite.TLS_DHE_PSK_WITH_AES_128_GCM_SHA256,
+    ];
+
+    private readonly NbdTransport _below;
+    private readonly TransportStream _stream;
+    private readonly TlsProtocol _protocol;
+    private readonly byte[] _first = new byte[FirstRecord];
+
+    private PskTransport(NbdTransport below, TransportStream stream, TlsProtocol protocol) =>
+        (_below, _stream, _protocol) = (below, stream, protocol);
+
+    internal override string Peer => _below.Peer;
+
+    internal override bool IsLocal => _below.IsLocal;
+
+    internal override bool HasWaitingBytes => _protocol.ApplicationDataAvailable > 0 || _below.HasWaitingBytes;
+
+    /// <summary>The server's handshake. Blocks; the connection's deadline ends it.</summary>
+    /// <exception cref="NbdException">The client does not speak TLS, or has no key of the file.</exception>
+    internal static PskTransport Accept(NbdTransport below, PskFile keys)
+    {
+        var stream = new TransportStream(below);
+        var protocol = new TlsServerProtocol(stream);
+        return Begin(below, stream, protocol, () => protocol.Accept(new Server(keys)));
+    }
+
+    /// <summary>The client's handshake. Blocks; the connection's deadline ends it.</summary>
+    /// <exception cref="NbdException">The server does not speak TLS, or does not know the key.</exception>
+    internal static PskTransport Connect(NbdTransport below, string user, byte[] key)
+    {
+        var stream = new TransportStream(below);
+        var protocol = new TlsClientProtocol(stream);
+        return Begin(below, stream, protocol, () => protocol.Connect(new Client(user, key)));
+    }
+
+    internal override int Receive(Span<byte> target)
+    {
+        try
+        {
+            return Math.Max(0, _protocol.ReadApplicationData(target));
+        }
+        catch (Exception exception) when (exception is not IOException || exception is TlsException)
+        {
+            throw new IOException($"could not receive from {Peer} over TLS: {exception.Message}", exception);
+        }
+    }
+
+    internal override int ReceiveAll(Span<byte> target)
+    {
+        var received = 0;
+        while (received < target.Length && Receive(target[received..]) is > 0 and var count)
+        {
+            received += count;
+        }
+
+        return received;
+    }
+
+    internal override void Send(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second)
+    {
+        try
+        {
+            if (first.Length < FirstRecord && !second.IsEmpty)
+            {
+                first.CopyTo(_first);
+                var count = Math.Min(second.Length, FirstRecord - first.Length);
+                second[..count].CopyTo(_first.AsSpan(first.Length));
+                _protocol.WriteApplicationData(_first.AsSpan(0, first.Length + count));
+                second = second[count..];
+            }
+            else
+            {
+                _protocol.WriteApplicationData(first);
+            }
+
+            if (!second.IsEmpty)
+            {
+                _protocol.WriteApplicationData(second);
+            }
+        }
+        catch (Exception exception) when (exception is not IOException || exception is TlsException)
+        {
+            throw new IOException($"could not send to {Peer} over TLS: {exception.Message}", exception);
+        }
+    }
+
+    internal override bool TrySend(ReadOnlySpan<byte> bytes) => false;
+
+    internal override void EndSession()
+    {
+        _stream.IsLeaving = true;
+        try
+        {
+            _protocol.Close();
+        }
+        catch (Exception exception) when (exception is IOException or InvalidOperationException)
+        {
+            // The connection is gone already.
+        }
+    }
+
+    internal override void Abort() => _below.Abort();
+
+    internal override void EndReceiving() => _below.EndReceiving();
+
+    // No farewell: another thread may be sending, and whoever ends so has no time for one.
+    internal override void EndSending() => _below.EndSending();
+
+    public override void Dispose() => _below.Dispose();
+
+    private static PskTransport Begin(
+        NbdTransport below, TransportStream stream, TlsProtocol protocol, Action handshake)
+    {
+        try
+        {
+            handshake();
+            return new PskTransport(below, stream, protocol);
+        }
+        catch (Exception exception) when (exception is IOException or InvalidOperationException)
+        {
+            throw new NbdException(
+                BlockErrorKind.Io,
+                $"no TLS with {below.Peer}: {exception.Message}; do both sides have the same key for the same user?",
+                exception);
+        }
+    }
+
+    private sealed class Client(string user, byte[] key)
+        : PskTlsClient(new BcTlsCrypto(new SecureRandom()), Encoding.UTF8.GetBytes(user), key)
+    {
+        // The protocol above knows how much must come; some peers end without a farewell.
+        public override bool RequiresCloseNotify() => false;
+
+        protected override ProtocolVersion[] GetSupportedVersions() => ProtocolVersion.TLSv12.Only();
+
+        protected override int[] GetSupportedCipherSuites() => s_suites;
+    }
+
+    private sealed class Server(PskFile keys) : PskTlsServer(new BcTlsCrypto(new SecureRandom()), new Keys(keys))
+    {
+        public override bool RequiresCloseNotify() => false;
+
+        protected override ProtocolVersion[] GetSupportedVersions() => ProtocolVersion.TLSv12.Only();
+
+        protected override int[] GetSupportedCipherSuites() => s_suites;
+    }
+
+    private sealed class Keys(PskFile keys) : TlsPskIdentityManager
+    {
+        public byte[]? GetHint() => null;
+
+        // A copy: the library clears what it was given. None for an unknown user, who is told so.
+        public byte[]? GetPsk(byte[] identity) => (byte[]?)keys.Find(Encoding.UTF8.GetString(identity))?.Clone();
+    }
+}
