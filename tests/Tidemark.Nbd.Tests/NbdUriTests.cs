@@ -35,12 +35,15 @@ public sealed class NbdUriTests
     [InlineData("nbd://[s+unbnbds:]/", BlockErrorKind.Invalid)]
     [InlineData("nbd://a%5Db/", BlockErrorKind.Invalid)]
     [InlineData("nbd+vsock://2/", BlockErrorKind.NotSupported)]
-    [InlineData("nbd://alice@example.com/", BlockErrorKind.NotSupported)]
-    [InlineData("nbds://example.com/?tls-type=psk", BlockErrorKind.NotSupported)]
+    [InlineData("nbd://alice@example.com/", BlockErrorKind.Invalid)]
+    [InlineData("nbds://a:b@example.com/?tls-psk-file=/f", BlockErrorKind.Invalid)]
+    [InlineData("nbds://@example.com/?tls-psk-file=/f", BlockErrorKind.Invalid)]
+    [InlineData("nbds://example.com/?tls-type=psk", BlockErrorKind.Invalid)]
+    [InlineData("nbds://example.com/?tls-psk-file=/f&tls-type=x509", BlockErrorKind.Invalid)]
+    [InlineData("nbds://example.com/?tls-psk-file=/f&tls-certificates=/c", BlockErrorKind.Invalid)]
     [InlineData("nbds://example.com/?tls-type=anon", BlockErrorKind.NotSupported)]
     [InlineData("nbds://example.com/?tls-type=x", BlockErrorKind.Invalid)]
     [InlineData("nbds://example.com/?tls-verify-peer=yes", BlockErrorKind.Invalid)]
-    [InlineData("nbds://example.com/?tls-psk-file=/f", BlockErrorKind.NotSupported)]
     [InlineData("nbd://example.com/?x-y=1", BlockErrorKind.NotSupported)]
     [InlineData("nbd+unix:///?socket=%00abstract", BlockErrorKind.Invalid)]
     [InlineData("nbd+unix:///a", BlockErrorKind.Invalid)]
@@ -59,6 +62,18 @@ public sealed class NbdUriTests
     [InlineData("nbd://h/a#b", BlockErrorKind.Invalid)]
     public void What_is_none_or_not_supported_is_refused(string text, BlockErrorKind kind) =>
         Assert.Equal(kind, Assert.Throws<NbdException>(() => NbdUri.Parse(text)).Kind);
+
+    [Theory]
+    [InlineData("nbds://alice%20b@h/d?tls-psk-file=/k%20f", NbdTlsMode.Require, "alice b")]
+    [InlineData("nbds+unix://alice@/d?socket=s&tls-type=psk&tls-psk-file=/k%20f", NbdTlsMode.Require, "alice")]
+    [InlineData("nbd://h/d?tls-psk-file=/k%20f", NbdTlsMode.Allow, null)]
+    public void A_uri_names_a_user_and_the_file_of_keys(string text, NbdTlsMode mode, string? user)
+    {
+        var uri = NbdUri.Parse(text);
+        Assert.Equal((mode, "/k f", user), (uri.Tls, uri.TlsKeys, uri.TlsUser));
+        Assert.Equal("d", uri.ExportName);
+        Assert.Equal(uri, NbdUri.Parse(uri.ToString()));
+    }
 
     [Theory]
     [InlineData("nbd://h/", NbdTlsMode.Disable, null, null, true)]

@@ -123,6 +123,9 @@ public sealed class NodeReconnectTests
         hold.SetResult();
         await writing.WaitAsync(s_limit, Cancellation);
         Assert.InRange(disk.FinishedWrites, 1, 2);
+
+        // The reply may have come before the server's end.
+        await lost.Ended.WaitAsync(s_limit, Cancellation);
         Assert.True(lost.IsSettled);
         var finished = disk.FinishedWrites;
         await node.ReadAsync(0, new byte[512], Cancellation);

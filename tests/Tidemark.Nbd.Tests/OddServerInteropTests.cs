@@ -123,6 +123,50 @@ public sealed class OddServerInteropTests
     }
 
     [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public async Task A_server_that_takes_fewer_connections_than_asked_for_is_used_with_those(int limit)
+    {
+        var (directory, peer) = await StartAsync("--filter=limit", "memory", "1M", $"limit={limit}");
+        using var _ = directory;
+        using var __ = peer;
+        await using var node = await NbdNode.ConnectAsync(
+            "n", peer.EndPoint, new NbdNodeOptions { Connections = 4 }, Cancellation);
+        Assert.Equal(limit, node.Clients.Count);
+        await node.WriteAsync(0, new byte[] { 9 }, cancellationToken: Cancellation);
+        await node.FlushAsync(Cancellation);
+    }
+
+    [Theory]
+    [InlineData("error=ENOSPC", NbdError.ENOSPC)]
+    [InlineData("error=EPERM", NbdError.EPERM)]
+    [InlineData("error=ENOMEM", NbdError.ENOMEM)]
+    [InlineData("error=EINVAL", NbdError.EINVAL)]
+    public async Task An_injected_error_fails_each_command_alone(string error, NbdError expected)
+    {
+        var (directory, peer) = await StartAsync("--filter=error", "memory", "1M", error, "error-rate=100%");
+        using var _ = directory;
+        using var __ = peer;
+        await using var client = await ConnectAsync(peer, MetaContextNames.BaseAllocation);
+        Task[] tasks =
+        [
+            client.ReadAsync(0, new byte[512], Cancellation).AsTask(),
+            client.WriteAsync(0, new byte[512], cancellationToken: Cancellation).AsTask(),
+            client.TrimAsync(0, 512, Cancellation).AsTask(),
+            client.WriteZeroesAsync(0, 512, cancellationToken: Cancellation).AsTask(),
+            client.CacheAsync(0, 512, Cancellation).AsTask(),
+            client.GetExtentsAsync(MetaContextNames.BaseAllocation, 0, 512, new ExtentList(), Cancellation).AsTask(),
+        ];
+        foreach (var task in tasks)
+        {
+            Assert.Equal(expected, (await Assert.ThrowsAsync<NbdException>(() => task)).Error);
+        }
+
+        Assert.Null(client.Failure);
+        await client.FlushAsync(Cancellation);
+    }
+
+    [Theory]
     [InlineData("fuamode=emulate")]
     [InlineData("fuamode=native")]
     [InlineData("fuamode=force")]

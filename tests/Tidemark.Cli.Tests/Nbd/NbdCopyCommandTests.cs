@@ -192,6 +192,15 @@ public sealed class NbdCopyCommandTests : IDisposable
             "pattern", "64M", "error-pread=EIO", "error-pread-rate=0.2");
         Assert.Contains("EIO", await FailAsync(PeerUri, _folder.File("made.raw")), StringComparison.Ordinal);
         Assert.False(File.Exists(_folder.File("made.raw")));
+
+        // What was there before cannot be brought back: that it is no copy is told.
+        var kept = _folder.File("kept.raw");
+        File.WriteAllBytes(kept, [1]);
+        var error = await FailAsync(PeerUri, kept);
+        Assert.Contains("EIO", error, StringComparison.Ordinal);
+        Assert.Contains("not complete", error, StringComparison.Ordinal);
+        Assert.Contains(kept, error, StringComparison.Ordinal);
+        Assert.True(File.Exists(kept));
     }
 
     private static void Require(params string[] programs)

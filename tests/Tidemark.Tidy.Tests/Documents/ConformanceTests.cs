@@ -25,7 +25,7 @@ public sealed partial class ConformanceTests
     [Fact]
     public void Every_test_that_is_named_exists()
     {
-        var folder = Path.Combine(ProjectTree.Root, "tests", "Tidemark.Nbd.Tests");
+        string[] folders = ["Tidemark.Nbd.Tests", Path.Combine("Tidemark.Cli.Tests", "Nbd")];
         var sources = new Dictionary<string, string>(StringComparer.Ordinal);
         var names = NamePattern().Matches(Document).Select(name => (name.Groups[1].Value, name.Groups[2].Value))
             .Distinct().ToList();
@@ -37,8 +37,9 @@ public sealed partial class ConformanceTests
         {
             if (!sources.TryGetValue(type, out var source))
             {
-                var path = Path.Combine(folder, type + ".cs");
-                sources[type] = source = File.Exists(path) ? File.ReadAllText(path) : "";
+                var path = folders.Select(folder => Path.Combine(ProjectTree.Root, "tests", folder, type + ".cs"))
+                    .FirstOrDefault(File.Exists);
+                sources[type] = source = path is null ? "" : File.ReadAllText(path);
             }
 
             return Regex.IsMatch(source, $@"public (async )?(Task|void) {method}\(");

@@ -1,16 +1,15 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using Tidemark.Testing;
 
-namespace Tidemark.Nbd.Tests;
+namespace Tidemark.Testing;
 
 /// <summary>An authority of the test's own and certificates of it, in a folder of QEMU's layout.</summary>
-internal sealed class TestCertificates
+public sealed class TestCertificates
 {
     private readonly X509Certificate2 _authority;
 
-    internal TestCertificates(TemporaryDirectory directory, string name = "pki", string server = "localhost")
+    public TestCertificates(TemporaryDirectory directory, string name = "pki", string server = "localhost")
     {
         Folder = directory.File(name);
         Directory.CreateDirectory(Folder);
@@ -26,14 +25,14 @@ internal sealed class TestCertificates
         Issue("client", "client", "1.3.6.1.5.5.7.3.2");
     }
 
-    internal string Folder { get; }
+    public string Folder { get; }
 
     private static DateTimeOffset Begin => DateTimeOffset.UtcNow.AddDays(-1);
 
     private static DateTimeOffset End => DateTimeOffset.UtcNow.AddDays(30);
 
     /// <summary>The folder without the client's own certificate.</summary>
-    internal string WithoutClient(TemporaryDirectory directory)
+    public string WithoutClient(TemporaryDirectory directory)
     {
         var folder = directory.File("authority-only");
         Directory.CreateDirectory(folder);
