@@ -33,7 +33,7 @@ public static class Qcow2Image
         await ReadPaddedAsync(file, start, cancellationToken).ConfigureAwait(false);
         var cluster = new byte[1 << Qcow2HeaderReader.ReadClusterBits(start)];
         await ReadPaddedAsync(file, cluster, cancellationToken).ConfigureAwait(false);
-        return Qcow2HeaderReader.Read(cluster, file.Length);
+        return Qcow2HeaderReader.Read(cluster);
     }
 
     /// <summary>

@@ -46,8 +46,9 @@ public sealed partial class Qcow2Node
             throw Qcow2Exception.NotSupported($"cannot empty node '{Name}': it has a raw data file");
         }
 
+        // Before, not after: what fails half-way has changed the mapping, and no bitmap may miss that.
+        Bitmaps.MarkDirty(0, Length);
         await _metadata.CutAsync(0, cancellationToken).ConfigureAwait(false);
         await _metadata.WriteBackAsync(cancellationToken).ConfigureAwait(false);
-        Bitmaps.MarkDirty(0, Length);
     }
 }

@@ -31,6 +31,10 @@ public interface IFuzzTarget
     /// <summary>Inputs to start from: recorded conversations, well-formed files.</summary>
     IEnumerable<byte[]> Seeds();
 
+    /// <summary>What the last execution cost, in a unit of the target's own: of two inputs the cheaper one is changed
+    /// more often. Zero where all cost about the same.</summary>
+    long Cost => 0;
+
     /// <summary>
     /// Runs one input. Returns when every task and thread that it started has ended. Errors that the product
     /// documents for bad input are swallowed here; whatever else is thrown is a finding.

@@ -4,7 +4,7 @@ namespace Tidemark.Testing;
 
 /// <summary>
 /// A filter that makes requests fail or wait, as a seed says or as a test asks: an ordinary node, so that every layer
-/// can be tried with bad storage under it. A failed write has written a part.
+/// can be tried with bad storage under it. A failed write may have written a part.
 /// </summary>
 public sealed class FaultNode(string name, BlockNode file, int seed = 0) : FilterNode(name, file)
 {
@@ -16,6 +16,9 @@ public sealed class FaultNode(string name, BlockNode file, int seed = 0) : Filte
 
     /// <summary>How many writes, writes of zeroes and discards of a hundred fail.</summary>
     public int WriteFailurePercent { get; set; }
+
+    /// <summary>Whether a failed write has written its first half. Off for what relies on whole sectors.</summary>
+    public bool WritesHalf { get; set; } = true;
 
     /// <summary>Whether flushes fail.</summary>
     public bool FailFlush { get; set; }
@@ -49,7 +52,11 @@ public sealed class FaultNode(string name, BlockNode file, int seed = 0) : Filte
         await BeginAsync(cancellationToken);
         if (Fails(WriteFailurePercent))
         {
-            await base.WriteCoreAsync(offset, source[..((source.Length + 1) / 2)], flags, cancellationToken);
+            if (WritesHalf)
+            {
+                await base.WriteCoreAsync(offset, source[..((source.Length + 1) / 2)], flags, cancellationToken);
+            }
+
             throw Error("write", offset, source.Length);
         }
 

@@ -151,8 +151,8 @@ public sealed partial class Qcow2Check
         }
 
         // What wrongly refers to a place past the end of the file must not meet the new tables there.
-        const long Near = 1 << 20;
-        var first = _highestOutside >= end && _highestOutside < end + Near ? _highestOutside + 1 : end;
+        var near = Qcow2Limits.MaximumRepairGap >> _header.ClusterBits;
+        var first = _highestOutside >= end && _highestOutside < end + near ? _highestOutside + 1 : end;
         while (true)
         {
             var tableClusters = ((blocks.Max + 1) * 8 + ClusterSize - 1) / ClusterSize;

@@ -63,7 +63,7 @@ public sealed partial class Qcow2Check
             return;
         }
 
-        var l1 = isActive ? _piece : new byte[ReadLength];
+        var l1 = _piece;
         _l2 ??= new byte[ClusterSize];
         for (var index = 0; index < count; index++)
         {

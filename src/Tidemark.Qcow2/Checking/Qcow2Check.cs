@@ -93,6 +93,11 @@ public sealed partial class Qcow2Check
         }
 
         var header = await Qcow2Image.ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
+        if (options.Repair != Qcow2Repair.None)
+        {
+            Qcow2HeaderReader.CheckInside(header, file.Length);
+        }
+
         using ImageFile image = new(file, header.ClusterBits, 1);
         Qcow2Check check = new(image, header, options);
         await check.CheckCountsAsync(cancellationToken).ConfigureAwait(false);

@@ -35,6 +35,13 @@ internal readonly record struct BitmapsExtension(uint Count, long DirectoryLengt
                 + $"possible");
         }
 
+        if (length > count * (ulong)Qcow2Limits.MaximumBitmapEntryBytes)
+        {
+            throw Qcow2Exception.Corrupt(
+                $"the bitmap directory has {length} bytes for {count} bitmaps; an entry has at most "
+                + $"{Qcow2Limits.MaximumBitmapEntryBytes}");
+        }
+
         if (offset is 0 or >= Qcow2Limits.MaximumHostOffset || offset % (ulong)clusterSize != 0)
         {
             throw Qcow2Exception.Corrupt($"the bitmap directory's offset 0x{offset:x} is not that of a cluster");

@@ -35,8 +35,8 @@ internal static class Qcow2HeaderReader
 
     /// <summary>Parses and checks the whole first cluster.</summary>
     /// <param name="cluster">The first cluster; bytes past the end of the file are zero.</param>
-    /// <param name="fileLength">The file's length: tables must begin inside it.</param>
-    internal static Qcow2Header Read(ReadOnlySpan<byte> cluster, long fileLength)
+    /// <remarks>Whether the tables are in the file is another question: <see cref="CheckInside"/>.</remarks>
+    internal static Qcow2Header Read(ReadOnlySpan<byte> cluster)
     {
         var clusterBits = ReadClusterBits(cluster);
         var version = (int)BinaryPrimitives.ReadUInt32BigEndian(cluster[4..]);
@@ -70,7 +70,7 @@ internal static class Qcow2HeaderReader
         var extensions = ReadExtensions(cluster, headerLength, out var areaEnd);
         header = ReadBackingFile(header with { Extensions = extensions }, cluster, areaEnd);
         header = ApplyExtensions(header);
-        CheckTables(header, fileLength);
+        CheckTables(header);
         return header;
     }
 
@@ -281,10 +281,9 @@ internal static class Qcow2HeaderReader
         return string.Join(", ", names);
     }
 
-    private static void CheckTables(Qcow2Header header, long fileLength)
+    private static void CheckTables(Qcow2Header header)
     {
         var clusterSize = (long)header.ClusterSize;
-        var fileEnd = (fileLength + clusterSize - 1) / clusterSize * clusterSize;
         var needed = header.L1EntriesFor(header.Length);
         if (needed > header.L1EntryCount)
         {
@@ -293,23 +292,46 @@ internal static class Qcow2HeaderReader
                 + $"({needed} needed)");
         }
 
-        if (header.RefcountTableClusters == 0)
-        {
-            throw Qcow2Exception.Corrupt("the image has no refcount table");
-        }
+        CheckPlace("L1 table", header.L1Offset, header.L1EntryCount > 0);
+        CheckPlace("refcount table", header.RefcountTableOffset, header.RefcountTableClusters > 0);
+        CheckPlace("snapshot table", header.SnapshotsOffset, header.SnapshotCount > 0);
 
-        CheckPlace("L1 table", header.L1Offset, header.L1EntryCount * 8L, header.L1EntryCount > 0);
-        CheckPlace("refcount table", header.RefcountTableOffset, header.RefcountTableClusters * clusterSize, true);
-        CheckPlace("snapshot table", header.SnapshotsOffset, 1, header.SnapshotCount > 0);
-
-        void CheckPlace(string what, long offset, long length, bool used)
+        void CheckPlace(string what, long offset, bool used)
         {
             if (used && (offset == 0 || offset % clusterSize != 0))
             {
                 throw Qcow2Exception.Corrupt($"the {what}'s offset 0x{offset:x} is not that of a cluster");
             }
+        }
+    }
 
-            if (used && (offset > fileEnd || length > fileEnd - offset))
+    /// <summary>Refuses to use an image that lacks a refcount table, or of whose tables a part is not in the
+    /// file.</summary>
+    /// <exception cref="Qcow2Exception">It does.</exception>
+    internal static void CheckUsable(Qcow2Header header, long fileLength)
+    {
+        if (header.RefcountTableClusters == 0)
+        {
+            throw Qcow2Exception.Corrupt("the image has no refcount table; image check -r all makes a new one");
+        }
+
+        CheckInside(header, fileLength);
+    }
+
+    /// <summary>Refuses to use or to repair an image of whose tables a part is not in the file: what is not there would
+    /// read as zeroes, and be taken for unused. It can be described and checked.</summary>
+    /// <exception cref="Qcow2Exception">It is such.</exception>
+    internal static void CheckInside(Qcow2Header header, long fileLength)
+    {
+        var clusterSize = (long)header.ClusterSize;
+        var fileEnd = (fileLength + clusterSize - 1) / clusterSize * clusterSize;
+        Check("L1 table", header.L1Offset, header.L1EntryCount * 8L);
+        Check("refcount table", header.RefcountTableOffset, header.RefcountTableClusters * clusterSize);
+        Check("snapshot table", header.SnapshotsOffset, header.SnapshotCount > 0 ? 1 : 0);
+
+        void Check(string what, long offset, long length)
+        {
+            if (length > 0 && (offset > fileEnd || length > fileEnd - offset))
             {
                 throw Qcow2Exception.Corrupt(
                     $"the {what} at 0x{offset:x}, {length} bytes, lies past the end of the file ({fileLength} bytes)");

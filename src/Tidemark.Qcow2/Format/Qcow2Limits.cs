@@ -22,6 +22,10 @@ public static class Qcow2Limits
     /// <summary>The largest refcount table in bytes: 8 MiB.</summary>
     public const int MaximumRefcountTableBytes = 8 << 20;
 
+    /// <summary>How far past the end of the file a repair goes to keep new refcounts from places that something wrongly
+    /// refers to: 64 MiB, a hole in the file.</summary>
+    public const int MaximumRepairGap = 64 << 20;
+
     /// <summary>The widest refcount: 64 bits.</summary>
     public const int MaximumRefcountOrder = 6;
 
@@ -40,8 +44,13 @@ public static class Qcow2Limits
     /// <summary>The most persistent bitmaps.</summary>
     public const int MaximumBitmaps = 65535;
 
-    /// <summary>The largest bitmap directory in bytes: 64 MiB.</summary>
-    public const int MaximumBitmapDirectoryBytes = 64 << 20;
+    /// <summary>The largest bitmap directory in bytes: 48 MiB, which is read as a whole. QEMU's limit is 64 MiB; what
+    /// is between takes 45,000 bitmaps with the longest of names.</summary>
+    public const int MaximumBitmapDirectoryBytes = 48 << 20;
+
+    /// <summary>The largest entry of a bitmap directory: 24 bytes, 4 KiB of extra data that nobody defines yet, the
+    /// longest name, and padding.</summary>
+    public const int MaximumBitmapEntryBytes = 24 + 4096 + MaximumBitmapNameLength + 7;
 
     /// <summary>The most entries of one bitmap table.</summary>
     public const int MaximumBitmapTableEntries = 0x8000000;

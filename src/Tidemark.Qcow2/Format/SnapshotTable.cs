@@ -17,7 +17,8 @@ internal static class SnapshotTable
     /// <summary>Reads all snapshots.</summary>
     /// <param name="header">Says where the table is.</param>
     /// <param name="read">Reads the file.</param>
-    /// <param name="withNames">Whether ids and names are wanted; else they are empty, and take no memory.</param>
+    /// <param name="withNames">Whether ids and names are wanted; else only snapshots that have an L1 table are given,
+    /// without their names, to know what they use.</param>
     /// <param name="cancellationToken">Stops the reading.</param>
     /// <returns>The snapshots and the table's length in bytes.</returns>
     internal static async ValueTask<(IReadOnlyList<InternalSnapshot> Snapshots, long Length)> ReadAsync(
@@ -42,22 +43,27 @@ internal static class SnapshotTable
             }
 
             var entry = piece.AsMemory((int)(offset - pieceOffset), FixedLength);
-            var snapshot = Parse(entry.Span, header, index, offset, out var namesOffset, out var idLength, out var end);
+            var (l1Offset, l1Count) = Parse(
+                entry.Span, header, index, offset, out var namesOffset, out var idLength, out var end);
             if (withNames)
             {
+                InternalSnapshot snapshot = new("", "", l1Offset, l1Count);
                 var extra = new byte[(int)Math.Min(namesOffset - offset - FixedLength, KnownExtraLength)];
                 await read(offset + FixedLength, extra, cancellationToken).ConfigureAwait(false);
                 snapshot = WithDetails(snapshot, entry.Span, extra);
                 var names = new byte[(int)(end - namesOffset)];
                 await read(namesOffset, names, cancellationToken).ConfigureAwait(false);
-                snapshot = snapshot with
+                snapshots.Add(snapshot with
                 {
                     Id = Encoding.UTF8.GetString(names.AsSpan(0, idLength)),
                     Name = Encoding.UTF8.GetString(names.AsSpan(idLength)),
-                };
+                });
+            }
+            else if (l1Count > 0)
+            {
+                snapshots.Add(new InternalSnapshot("", "", l1Offset, l1Count));
             }
 
-            snapshots.Add(snapshot);
             offset = header.SnapshotsOffset + ((end - header.SnapshotsOffset + 7) & ~7L);
         }
 
@@ -84,7 +90,7 @@ internal static class SnapshotTable
         };
     }
 
-    private static InternalSnapshot Parse(
+    private static (long L1Offset, int L1Count) Parse(
         ReadOnlySpan<byte> entry, Qcow2Header header, int index, long offset, out long namesOffset, out int idLength,
         out long end)
     {
@@ -107,6 +113,6 @@ internal static class SnapshotTable
                 $"snapshot {index} has an L1 table of {l1Count} entries at 0x{l1Offset:x}, which is not possible");
         }
 
-        return new InternalSnapshot("", "", (long)l1Offset, (int)l1Count);
+        return ((long)l1Offset, (int)l1Count);
     }
 }

@@ -81,14 +81,9 @@ internal sealed partial class RefcountStore
         Func<long, int, CancellationToken, ValueTask> updateHeader,
         CancellationToken cancellationToken)
     {
-        var bytes = new byte[(long)header.RefcountTableClusters << header.ClusterBits];
-        await file.ReadAsync(header.RefcountTableOffset, bytes, cancellationToken).ConfigureAwait(false);
-        var table = new ulong[bytes.Length / 8];
-        for (var index = 0; index < table.Length; index++)
-        {
-            table[index] = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(index * 8));
-        }
-
+        var table = await TableReader.ReadAsync(
+            file, header.RefcountTableOffset, (int)(((long)header.RefcountTableClusters << header.ClusterBits) / 8),
+            cancellationToken).ConfigureAwait(false);
         return new RefcountStore(file, header, table, cacheCapacity, updateHeader);
     }
 

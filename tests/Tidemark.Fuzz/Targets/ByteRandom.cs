@@ -6,8 +6,7 @@ namespace Tidemark.Fuzz.Targets;
 /// seeded.</summary>
 internal sealed class ByteRandom(byte[] input) : Random(0)
 {
-    // Not the base class, which asks this class for its numbers.
-    private readonly Random _rest = new(Seed(input));
+    private ulong _state = Seed(input);
     private int _at;
 
     public override int Next(int maxValue) => maxValue <= 1 ? 0 : (int)(Take() % (uint)maxValue);
@@ -20,9 +19,19 @@ internal sealed class ByteRandom(byte[] input) : Random(0)
 
     public override long NextInt64(long maxValue) => maxValue <= 1 ? 0 : NextInt64() % maxValue;
 
-    private static int Seed(byte[] input)
+    public override void NextBytes(byte[] buffer) => NextBytes(buffer.AsSpan());
+
+    public override void NextBytes(Span<byte> buffer)
     {
-        var seed = input.Length;
+        foreach (ref var value in buffer)
+        {
+            value = (byte)Take();
+        }
+    }
+
+    private static ulong Seed(byte[] input)
+    {
+        var seed = (ulong)input.Length;
         foreach (var part in input)
         {
             seed = (seed * 31) + part;
@@ -35,11 +44,20 @@ internal sealed class ByteRandom(byte[] input) : Random(0)
     {
         if (_at + sizeof(uint) > input.Length)
         {
-            return (uint)_rest.NextInt64(1L << 32);
+            return Generate();
         }
 
         var value = BinaryPrimitives.ReadUInt32LittleEndian(input.AsSpan(_at));
         _at += sizeof(uint);
         return value;
+    }
+
+    // SplitMix64: a generator that costs nothing to begin.
+    private uint Generate()
+    {
+        _state += 0x9e37_79b9_7f4a_7c15;
+        var value = (_state ^ (_state >> 30)) * 0xbf58_476d_1ce4_e5b9;
+        value = (value ^ (value >> 27)) * 0x94d0_49bb_1331_11eb;
+        return (uint)(value >> 32);
     }
 }

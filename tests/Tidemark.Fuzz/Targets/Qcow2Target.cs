@@ -33,15 +33,32 @@ internal sealed class Qcow2Target : IFuzzTarget
         }
     }
 
+    public long Cost => s_run.Cost;
+
     public void Execute(ReadOnlySpan<byte> input)
     {
         try
         {
             s_run.Execute(new ByteRandom(input.ToArray()));
         }
+        catch (Exception)
+        {
+            Tell(input);
+            throw;
+        }
+    }
+
+    // Once more, and this time it is noted what is done.
+    private static void Tell(ReadOnlySpan<byte> input)
+    {
+        HostileRun run = new() { IsTold = true };
+        try
+        {
+            run.Execute(new ByteRandom(input.ToArray()));
+        }
         catch (Exception exception)
         {
-            throw new InvalidOperationException($"{s_run.Story}: {exception.Message}", exception);
+            throw new InvalidOperationException($"{run.Story}: {exception.Message}", exception);
         }
     }
 }

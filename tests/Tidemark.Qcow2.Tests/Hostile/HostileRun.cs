@@ -1,8 +1,10 @@
 using System.Buffers.Binary;
+using System.Runtime.ExceptionServices;
 using Tidemark.Blocks.Bitmaps;
 using Tidemark.Blocks.Extents;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Qcow2.Checking;
+using Tidemark.Qcow2.Format;
 using Tidemark.Testing;
 using Tidemark.Testing.Images;
 
@@ -14,10 +16,10 @@ namespace Tidemark.Qcow2.Tests.Hostile;
 ///   - nothing is thrown but a <see cref="BlockException"/>, and none that says the driver itself asked its file for
 ///     what is outside of it
 ///   - one operation makes a bounded number of requests to the file, of a bounded number of bytes
-///   - one execution takes at most <see cref="MemoryLimit"/> of memory over what its caches may hold
+///   - one operation takes at most <see cref="MemoryLimit"/> of memory, garbage that it has made included
 ///   - an image that is open read-only is not written
 ///   - guest data never lands on the header, the L1 table, the refcount table or the snapshot table
-///   - the file does not grow without bounds
+///   - the file grows at most by what <see cref="Growth"/> allows
 /// </summary>
 public sealed class HostileRun : IAsyncDisposable
 {
@@ -42,8 +44,14 @@ public sealed class HostileRun : IAsyncDisposable
     private readonly List<MappedExtent> _mapped = [];
     private bool _hasDataFile;
 
-    /// <summary>What the last execution did.</summary>
+    /// <summary>Whether executions note what they do, which costs as much as they do.</summary>
+    public bool IsTold { get; init; }
+
+    /// <summary>What the last execution did, if it is told.</summary>
     public string Story => string.Join("; ", _log);
+
+    /// <summary>What the last execution cost: requests to the file, and pieces of 4096 bytes.</summary>
+    public long Cost { get; private set; }
 
     /// <summary>How many images of all were opened in spite of their damage.</summary>
     public long Opened { get; private set; }
@@ -61,20 +69,23 @@ public sealed class HostileRun : IAsyncDisposable
     {
         _log.Clear();
         var sketch = _sketches[random.Next(_sketches.Length)];
-        _log.Add($"sketch {Array.IndexOf(_sketches, sketch)}: {sketch.Options}");
+        if (IsTold)
+        {
+            _log.Add($"sketch {Array.IndexOf(_sketches, sketch)}: {sketch.Options}");
+        }
+
+        Cost = 0;
         _file.Reset(sketch.File, sketch.File.Length);
         _data.Reset(sketch.Data, sketch.Data.Length);
         _data.LengthBudget = 1L << 56;
         _hasDataFile = sketch.Options.HasDataFile;
         for (var count = random.Next(4); count >= 0; count--)
         {
-            _log.Add(ImageMutation.Apply(_file.Content, sketch, random));
+            ImageMutation.Apply(_file.Content, sketch, random, IsTold ? _log : null);
         }
 
         Stretch(random);
-        // A repair puts new refcounts behind what the image refers to, up to 2^20 clusters past its end.
-        _file.LengthBudget = _file.Length + (1L << 30) + ((1L << 20) * sketch.ClusterSize);
-        var before = GC.GetAllocatedBytesForCurrentThread();
+        _file.LengthBudget = _file.Length + Growth(sketch);
         if (random.Next(3) == 0)
         {
             Check(random);
@@ -88,13 +99,14 @@ public sealed class HostileRun : IAsyncDisposable
         {
             Write(random);
         }
-
-        var taken = GC.GetAllocatedBytesForCurrentThread() - before;
-        if (taken > MemoryLimit)
-        {
-            throw new BudgetException($"one image took {taken >> 20} MiB of memory");
-        }
     }
+
+    // A repair puts new refcounts behind what the image refers to, at most MaximumRepairGap past its end; a refcount
+    // table is at most so long; full refcount blocks make an allocation pass over what they count (twice what one block
+    // counts, at most, see RefcountStore); and what is written is less than the rest.
+    private static long Growth(ImageSketch sketch) => Qcow2Limits.MaximumRepairGap
+        + Qcow2Limits.MaximumRefcountTableBytes + (16L << 20)
+        + (2L << (sketch.Options.ClusterBits + sketch.Options.ClusterBits + 3 - sketch.Options.RefcountOrder));
 
     // A file may be cut short, or be huge and empty: tables that lie in a hole cost an attacker nothing.
     private void Stretch(Random random)
@@ -108,7 +120,7 @@ public sealed class HostileRun : IAsyncDisposable
         };
         if (length != _file.Length)
         {
-            _log.Add($"file length {length}");
+            Tell($"file length {length}");
             _file.SetLength(length);
         }
     }
@@ -116,16 +128,16 @@ public sealed class HostileRun : IAsyncDisposable
     private void Check(Random random)
     {
         var repair = (Qcow2Repair)random.Next(3);
-        _log.Add($"check, repair {repair}");
+        Tell($"check, repair {repair}");
         _file.IsSealed = repair == Qcow2Repair.None;
-        Do(2_000_000, () => Wait(Qcow2Check.RunAsync(
+        Do(2_000_000, () => Plain(Qcow2Check.RunAsync(
             _file, new Qcow2CheckOptions { Repair = repair, MemoryLimit = CheckLimit })));
         _file.IsSealed = false;
     }
 
     private void Read(Random random)
     {
-        _log.Add("open read-only");
+        Tell("open read-only");
         _file.IsSealed = true;
         if (Open(readOnly: true, random) is { } node)
         {
@@ -134,7 +146,7 @@ public sealed class HostileRun : IAsyncDisposable
                 ReadStep(node, random);
             }
 
-            Do(1000, () => Wait(node.DisposeAsync()));
+            Do(1000, () => node.DisposeAsync());
         }
 
         _file.IsSealed = false;
@@ -142,28 +154,25 @@ public sealed class HostileRun : IAsyncDisposable
 
     private void Write(Random random)
     {
-        _log.Add("open for writing");
+        Tell("open for writing");
         if (Open(readOnly: false, random) is not { } node)
         {
             return;
         }
-
-        // Opening repairs a dirty image, which may give it another refcount table; the old one is free then.
-        var header = _file.Content[..Math.Min(_file.Content.Length, 112)].ToArray();
 
         for (var count = random.Next(1, 8); count > 0; count--)
         {
             WriteStep(node, random);
         }
 
-        Do(200_000, () => Wait(node.DisposeAsync()));
+        Do(200_000, () => node.DisposeAsync());
         CheckTables();
     }
 
     private Qcow2Node? Open(bool readOnly, Random random)
     {
         Qcow2Node? node = null;
-        Do(300_000, () => node = Wait(Qcow2Node.OpenAsync("a", _file, new Qcow2OpenOptions
+        Qcow2OpenOptions options = new()
         {
             ReadOnly = readOnly,
             Backing = random.Next(2) == 0 ? _backing : null,
@@ -173,7 +182,13 @@ public sealed class HostileRun : IAsyncDisposable
             BrokenBitmaps = (BrokenBitmapPolicy)random.Next(3),
             MetadataCacheLimit = CacheLimit,
             GrowthStep = 4096,
-        })));
+        };
+        Do(300_000, () =>
+        {
+            var opening = Qcow2Node.OpenAsync("a", _file, options);
+            node = opening.IsCompletedSuccessfully ? opening.Result : null;
+            return node is null ? Plain(opening) : default;
+        });
         Opened += node is null ? 0 : 1;
         return node;
     }
@@ -184,18 +199,18 @@ public sealed class HostileRun : IAsyncDisposable
         switch (random.Next(3))
         {
             case 0:
-                _log.Add($"read {offset}+{length}");
-                Do(Budget(length, node), () => Wait(node.ReadAsync(offset, _buffer.AsMemory(0, length))));
+                Tell($"read {offset}+{length}");
+                Do(Budget(length, node), () => node.ReadAsync(offset, _buffer.AsMemory(0, length)));
                 break;
             case 1:
-                _log.Add($"status {offset}+{length}");
+                Tell($"status {offset}+{length}");
                 _extents.Clear();
-                Do(Budget(length, node), () => Wait(node.GetBlockStatusAsync(offset, length, _extents)));
+                Do(Budget(length, node), () => node.GetBlockStatusAsync(offset, length, _extents));
                 break;
             default:
-                _log.Add($"map {offset}+{length}");
+                Tell($"map {offset}+{length}");
                 _mapped.Clear();
-                Do(Budget(length, node), () => Wait(node.MapAsync(offset, length, _mapped)));
+                Do(Budget(length, node), () => Plain(node.MapAsync(offset, length, _mapped)));
                 break;
         }
     }
@@ -205,63 +220,42 @@ public sealed class HostileRun : IAsyncDisposable
         var (offset, length) = Range(node.Length, random);
         var kind = random.Next(11);
         var change = random.Next(-200, 200) * 512L;
-        _log.Add($"step {kind} {offset}+{length}");
-        Do(Budget(length, node), () =>
+        Tell($"step {kind} {offset}+{length}");
+        Do(Budget(length, node), () => kind switch
         {
-            switch (kind)
-            {
-                case 0:
-                    Wait(node.WriteZeroesAsync(offset, length, WriteFlags.MayUnmap));
-                    break;
-                case 1:
-                    Wait(node.WriteZeroesAsync(offset, length));
-                    break;
-                case 2:
-                    Wait(node.DiscardAsync(offset, length));
-                    break;
-                case 3:
-                    Wait(node.FlushAsync());
-                    break;
-                case 4:
-                    Wait(node.ReadAsync(offset, _buffer.AsMemory(0, length)));
-                    break;
-                case 5:
-                    ChangeBitmaps(node);
-                    break;
-                case 6:
-                    Wait(node.ResizeDiskAsync(Math.Max(0, (node.Length + change) & ~511L)));
-                    break;
-                case 7:
-                    WriteCompressed(node, offset);
-                    break;
-                default:
-                    Wait(node.WriteAsync(offset, _guest.AsMemory(0, length)));
-                    break;
-            }
+            0 => node.WriteZeroesAsync(offset, length, WriteFlags.MayUnmap),
+            1 => node.WriteZeroesAsync(offset, length),
+            2 => node.DiscardAsync(offset, length),
+            3 => node.FlushAsync(),
+            4 => node.ReadAsync(offset, _buffer.AsMemory(0, length)),
+            5 => ChangeBitmaps(node),
+            6 => node.ResizeDiskAsync(Math.Max(0, (node.Length + change) & ~511L)),
+            7 => WriteCompressed(node, offset),
+            _ => node.WriteAsync(offset, _guest.AsMemory(0, length)),
         });
     }
 
-    private void WriteCompressed(Qcow2Node node, long offset)
+    private ValueTask WriteCompressed(Qcow2Node node, long offset)
     {
         var start = offset / node.ClusterSize * node.ClusterSize;
         var length = (int)Math.Min(node.ClusterSize, node.Length - start);
-        if (length > 0)
-        {
-            Wait(node.WriteCompressedAsync(start, _guest.AsMemory(0, length)));
-        }
+        return length > 0 ? node.WriteCompressedAsync(start, _guest.AsMemory(0, length)) : default;
     }
 
-    private static void ChangeBitmaps(Qcow2Node node)
+    private static ValueTask ChangeBitmaps(Qcow2Node node)
     {
         if (node.Bitmaps.FirstOrDefault(bitmap => bitmap.Name is not null) is { } first)
         {
             node.Bitmaps.Remove(first);
-            Wait(node.RemoveStoredBitmapAsync(first.Name!));
+            return node.RemoveStoredBitmapAsync(first.Name!);
         }
-        else if (node.CanStorePersistentBitmap("new", 65536, out _) && node.Length < 1L << 32)
+
+        if (node.CanStorePersistentBitmap("new", 65536, out _) && node.Length < 1L << 32)
         {
             node.Bitmaps.Add(new DirtyBitmap("new", node.Length) { IsPersistent = true });
         }
+
+        return default;
     }
 
     private static (long Offset, int Length) Range(long size, Random random)
@@ -274,45 +268,77 @@ public sealed class HostileRun : IAsyncDisposable
     private static long Budget(long length, Qcow2Node node) => 2000 + ((length / node.ClusterSize) * 32);
 
     // Runs one operation within its budget; a refusal ends the operation, nothing else may.
-    private void Do(long requests, Action operation)
+    private void Do(long requests, Func<ValueTask> operation)
     {
         _file.Refill();
         _file.RequestBudget = requests;
         _file.ByteBudget = 2L << 30;
+        Exception? failure = null;
+        var before = GC.GetAllocatedBytesForCurrentThread();
         try
         {
-            operation();
+            var task = operation();
+            if (!task.IsCompleted)
+            {
+                // Everything is in memory: what does not complete at once waits for something that never comes.
+                throw new BudgetException("an operation waits for ever");
+            }
+
+            // Taken out of the task, not thrown once more: that is most of what a refusal costs.
+            failure = task.IsCompletedSuccessfully ? null : task.AsTask().Exception?.InnerException;
         }
         catch (BlockException exception)
-            when (exception.Kind is not (BlockErrorKind.OutOfRange or BlockErrorKind.ReadOnly))
         {
-            _log.Add(exception.Message);
-            if (exception.Message.Length == 0)
-            {
-                throw new InvalidOperationException("an error without a message");
-            }
+            failure = exception;
+        }
+
+        var taken = GC.GetAllocatedBytesForCurrentThread() - before;
+        if (taken > MemoryLimit)
+        {
+            throw new BudgetException($"one operation took {taken >> 20} MiB of memory");
+        }
+
+        Cost += _file.Requests + (_file.Bytes >> 12);
+        if (failure is not null)
+        {
+            CheckRefusal(failure);
         }
     }
 
-    private static void Wait(ValueTask task)
+    private void CheckRefusal(Exception failure)
     {
-        // Everything is in memory: what does not complete at once waits for something that never comes.
-        if (!task.IsCompleted)
+        if (failure is not BlockException { Kind: not (BlockErrorKind.OutOfRange or BlockErrorKind.ReadOnly) } refusal)
         {
-            throw new BudgetException("an operation waits for ever");
+            ExceptionDispatchInfo.Throw(failure);
+            return;
         }
 
-        task.GetAwaiter().GetResult();
+        if (refusal.Message.Length == 0)
+        {
+            throw new InvalidOperationException("an error without a message");
+        }
+
+        if (IsTold)
+        {
+            _log.Add(refusal.Message);
+        }
     }
 
-    private static T Wait<T>(ValueTask<T> task) => task.IsCompleted
-        ? task.GetAwaiter().GetResult()
-        : throw new BudgetException("an operation waits for ever");
+    private void Tell(string what)
+    {
+        if (IsTold)
+        {
+            _log.Add(what);
+        }
+    }
+
+    private static ValueTask Plain<T>(ValueTask<T> task) =>
+        task.IsCompletedSuccessfully ? default : new ValueTask(task.AsTask());
 
     // The tables that the header names now: a resize or a repair may have moved them.
     private void CheckTables()
     {
-        var content = _file.Content;
+        var content = _file.Written;
         if (content.Length < 112)
         {
             return;

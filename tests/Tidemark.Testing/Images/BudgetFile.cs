@@ -9,7 +9,11 @@ namespace Tidemark.Testing.Images;
 /// <remarks>Not thread-safe. Made to be used again and again: <see cref="Reset"/> costs what was touched.</remarks>
 public sealed class BudgetFile(string name, int capacity) : BlockNode(name)
 {
+    private const int PageBits = 14;
+
+    // Which pages hold something, and where the last one ends.
     private readonly byte[] _content = new byte[capacity];
+    private readonly bool[] _pages = new bool[(capacity >> PageBits) + 1];
     private int _touched;
     private long _length;
     private long _requests;
@@ -40,12 +44,25 @@ public sealed class BudgetFile(string name, int capacity) : BlockNode(name)
     /// <summary>What lies in memory; bytes past it are zero.</summary>
     public Span<byte> Content => _content.AsSpan(0, (int)Math.Min(capacity, _length));
 
+    /// <summary>The part of <see cref="Content"/> that may hold anything but zeroes.</summary>
+    public ReadOnlySpan<byte> Written => _content.AsSpan(0, (int)Math.Min(_touched, _length));
+
     /// <summary>Another file: this content, and zeroes up to the length.</summary>
     public void Reset(ReadOnlySpan<byte> content, long length)
     {
-        _content.AsSpan(0, _touched).Clear();
+        for (var page = 0; page << PageBits < _touched; page++)
+        {
+            if (_pages[page])
+            {
+                var start = page << PageBits;
+                _content.AsSpan(start, Math.Min(1 << PageBits, capacity - start)).Clear();
+                _pages[page] = false;
+            }
+        }
+
         content.CopyTo(_content);
-        _touched = content.Length;
+        _touched = 0;
+        Touch(0, content.Length);
         _length = Math.Max(length, content.Length);
         IsSealed = false;
         Refill();
@@ -91,7 +108,7 @@ public sealed class BudgetFile(string name, int capacity) : BlockNode(name)
         }
 
         source.Span.CopyTo(_content.AsSpan((int)offset));
-        _touched = Math.Max(_touched, (int)offset + source.Length);
+        Touch((int)offset, source.Length);
         return default;
     }
 
@@ -127,6 +144,16 @@ public sealed class BudgetFile(string name, int capacity) : BlockNode(name)
 
         SetLength(length);
         return default;
+    }
+
+    private void Touch(int offset, int length)
+    {
+        for (var page = offset >> PageBits; page << PageBits < offset + length; page++)
+        {
+            _pages[page] = true;
+        }
+
+        _touched = Math.Max(_touched, offset + length);
     }
 
     private void Spend(int bytes)

@@ -18,8 +18,8 @@ public static class ImageMutation
     /// <param name="bytes">The file as it lies in memory.</param>
     /// <param name="sketch">Where its fields are.</param>
     /// <param name="random">Decides.</param>
-    /// <returns>What was done, for the message.</returns>
-    public static string Apply(Span<byte> bytes, ImageSketch sketch, Random random)
+    /// <param name="log">Takes what was done, for the message, if that is wanted.</param>
+    public static void Apply(Span<byte> bytes, ImageSketch sketch, Random random, List<string>? log)
     {
         var fields = sketch.Fields;
         switch (random.Next(16))
@@ -27,27 +27,32 @@ public static class ImageMutation
             case 0:
                 var at = random.Next(bytes.Length);
                 bytes[at] = (byte)random.Next(256);
-                return $"byte {at} = {bytes[at]}";
+                log?.Add($"byte {at} = {bytes[at]}");
+                break;
             case 1:
-                return Swap(bytes, fields, random);
+                Swap(bytes, fields, random, log);
+                break;
             default:
                 // The last fields laid are the header's: half of all damage goes there.
                 var field = random.Next(2) == 0
                     ? fields[fields.Count - 1 - random.Next(Math.Min(fields.Count, 50))]
                     : fields[random.Next(fields.Count)];
-                return Damage(bytes, field, sketch, random);
+                Damage(bytes, field, sketch, random, log);
+                break;
         }
     }
 
-    private static string Swap(Span<byte> bytes, IReadOnlyList<ImageField> fields, Random random)
+    private static void Swap(
+        Span<byte> bytes, IReadOnlyList<ImageField> fields, Random random, List<string>? log)
     {
         var (from, to) = (fields[random.Next(fields.Count)], fields[random.Next(fields.Count)]);
         var length = Math.Min(from.Size, to.Size);
         bytes.Slice(from.Offset, length).CopyTo(bytes[to.Offset..]);
-        return $"{to.Name} = {from.Name}";
+        log?.Add($"{to.Name} = {from.Name}");
     }
 
-    private static string Damage(Span<byte> bytes, ImageField field, ImageSketch sketch, Random random)
+    private static void Damage(
+        Span<byte> bytes, ImageField field, ImageSketch sketch, Random random, List<string>? log)
     {
         var target = bytes.Slice(field.Offset, field.Size);
         if (field.Kind == ImageFieldKind.Bytes)
@@ -58,12 +63,13 @@ public static class ImageMutation
                 random.NextBytes(target);
             }
 
-            return $"{field.Name}: bytes";
+            log?.Add($"{field.Name}: bytes");
+            return;
         }
 
         var value = Pick(ImageSketch.Read(target), field, bytes.Length, sketch, random);
         ImageSketch.Write(target, value);
-        return $"{field.Name} = 0x{value:x}";
+        log?.Add($"{field.Name} = 0x{value:x}");
     }
 
     private static ulong Pick(ulong old, ImageField field, int fileLength, ImageSketch sketch, Random random)
