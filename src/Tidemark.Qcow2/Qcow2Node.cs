@@ -125,6 +125,7 @@ public sealed partial class Qcow2Node : BlockNode
             header = await RepairAsync(name, file, options, cancellationToken).ConfigureAwait(false);
         }
 
+        header = options.Snapshot is { } snapshot ? AtSnapshot(header, snapshot, file, options) : header;
         var image = new ImageFile(file, header.ClusterBits, options.GrowthStep);
         var parts = new Qcow2Metadata.Parts(
             image,
@@ -302,7 +303,10 @@ public sealed partial class Qcow2Node : BlockNode
                 continue;
             }
 
-            var next = new MappedExtent(offset, mapping.Length, mapping.Kind, mapping.HostOffset);
+            var next = new MappedExtent(offset, mapping.Length, mapping.Kind, mapping.HostOffset)
+            {
+                HasHost = _layout.IsPlaced(new ClusterEntry(mapping.Entry, 0), mapping.Kind),
+            };
             if (extents.Count > 0 && extents[^1].IsContinuedBy(next))
             {
                 extents[^1] = extents[^1] with { Length = extents[^1].Length + next.Length };
@@ -340,6 +344,7 @@ public sealed partial class Qcow2Node : BlockNode
                 + $"was given");
         }
 
+        Qcow2HeaderReader.CheckUsable(header, file.Length);
         if (header.HasDataFile != options.DataFile is not null)
         {
             throw Invalid(header.HasDataFile
@@ -366,6 +371,28 @@ public sealed partial class Qcow2Node : BlockNode
                 $"the image of node '{name}' is marked corrupt; it can only be opened read-only. Repair it with "
                 + $"image check -r all");
         }
+    }
+
+    // The same image with the snapshot's L1 table; bitmaps say nothing of what was then.
+    private static Qcow2Header AtSnapshot(
+        Qcow2Header header, InternalSnapshot snapshot, BlockNode file, Qcow2OpenOptions options)
+    {
+        if (!options.ReadOnly)
+        {
+            throw Invalid($"the snapshot '{snapshot.Name}' can only be opened for reading");
+        }
+
+        return snapshot.L1Offset + (snapshot.L1EntryCount * 8L) > file.Length
+            ? throw Qcow2Exception.Corrupt(
+                $"the L1 table of snapshot '{snapshot.Name}', {snapshot.L1EntryCount} entries at "
+                + $"0x{snapshot.L1Offset:x}, reaches past the end of the file")
+            : header with
+            {
+                L1Offset = snapshot.L1Offset,
+                L1EntryCount = snapshot.L1EntryCount,
+                Bitmaps = null,
+                BitmapsProblem = null,
+            };
     }
 
     private static Qcow2Exception Invalid(string message) => new(BlockErrorKind.Invalid, message);

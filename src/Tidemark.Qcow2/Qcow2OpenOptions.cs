@@ -1,4 +1,5 @@
 using Tidemark.Blocks.Nodes;
+using Tidemark.Qcow2.Format;
 
 namespace Tidemark.Qcow2;
 
@@ -19,6 +20,11 @@ public sealed record Qcow2OpenOptions
     /// <summary>The node that holds the guest data of an image with an external data file; needed for those, refused
     /// for others. Not disposed by the image.</summary>
     public BlockNode? DataFile { get; init; }
+
+    /// <summary>The internal snapshot whose content the disk is to be, as <see cref="Qcow2Image.ReadSnapshotsAsync"/>
+    /// gives it; for reading only. The disk keeps its present size, as in QEMU: what the snapshot does not reach is the
+    /// backing file's, or zero.</summary>
+    public InternalSnapshot? Snapshot { get; init; }
 
     /// <summary>Whether host clusters stay set aside for guest clusters that are discarded or zeroed, so that the file
     /// does not fragment: QEMU's <c>discard-no-unref</c>. Their space is given back to the file system all the

@@ -115,6 +115,11 @@ public sealed class RawFileNode : BlockNode
                 stream.SetLength(length);
             }
         }
+        catch (ArgumentOutOfRangeException exception)
+        {
+            File.Delete(path);
+            throw TooLarge(exception, path, length);
+        }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw BlockException.FromIo(exception, $"create '{path}'");
@@ -131,11 +136,22 @@ public sealed class RawFileNode : BlockNode
             RandomAccess.SetLength(_file, length);
             Volatile.Write(ref _length, length);
         }
+        catch (ArgumentOutOfRangeException exception)
+        {
+            throw TooLarge(exception, Path, length);
+        }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw BlockException.FromIo(exception, $"resize '{Path}' to {length} bytes");
         }
     }
+
+    // EFBIG, which the class library takes for a wrong argument.
+    private static BlockException TooLarge(Exception inner, string path, long length) => new(
+        BlockErrorKind.NoSpace,
+        $"could not make '{path}' {length} bytes long: the file would be too large for its file system, or for what "
+        + "the process may write",
+        inner);
 
     /// <inheritdoc/>
     public override ValueTask DisposeAsync()

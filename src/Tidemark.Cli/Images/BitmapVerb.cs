@@ -38,6 +38,7 @@ internal sealed class BitmapVerb : ImageVerb
 
         _merge = Add(new Option<string[]>("--merge") { HelpName = "BITMAP", Description = "Add another one's marks." });
         _format = AddFormat();
+        AddImageOptions();
         _granularity = AddText("--granularity", "-g", "SIZE", "Bytes for each bit of a new bitmap; a power of two.");
         _source = AddText("--source-file", "-b", "FILE", "The image that merged bitmaps are taken from.");
         _sourceFormat = AddText("--source-format", "-F", "FORMAT", "That image's format.");
@@ -54,7 +55,9 @@ internal sealed class BitmapVerb : ImageVerb
                 "Need at least one of --add, --remove, --clear, --enable, --disable, or --merge");
         }
 
+        // Zero means the default, as it does to qemu-img.
         var granularity = parsed.GetValue(_granularity) is { } text ? ParseSize(text, "granularity") : (long?)null;
+        granularity = granularity == 0 ? null : granularity;
         if (granularity is not null && actions.All(action => action.Kind != BitmapActionKind.Add))
         {
             throw new UsageException("granularity only supported with --add");
@@ -78,7 +81,7 @@ internal sealed class BitmapVerb : ImageVerb
                 OpenOptions(parsed, parsed.GetValue(_sourceFormat)) with { WithoutBacking = true },
                 cancellationToken);
             var dropped = await ImageBitmaps.RunAsync(
-                parsed.GetRequiredValue(_file),
+                NameOf(parsed, parsed.GetRequiredValue(_file), parsed.GetValue(_format)),
                 OpenOptions(parsed, parsed.GetValue(_format)),
                 parsed.GetRequiredValue(_bitmap),
                 actions,

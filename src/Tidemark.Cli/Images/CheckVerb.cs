@@ -24,6 +24,7 @@ internal sealed class CheckVerb : ImageVerb
     {
         _file = Add(new Argument<string>("FILE") { Description = "A path, an NBD URI or a json: name." });
         _format = AddFormat();
+        AddImageOptions();
         _repair = AddText("--repair", "-r", "leaks|all", "Repair what wastes space only, or everything.");
         _repair.AcceptOnlyFromAmong("leaks", "all");
         AddOutput();
@@ -40,7 +41,10 @@ internal sealed class CheckVerb : ImageVerb
             _ => Qcow2Repair.None,
         };
         var result = await ImageCheck.RunAsync(
-            parsed.GetRequiredValue(_file), OpenOptions(parsed, parsed.GetValue(_format)), repair, cancellationToken);
+            NameOf(parsed, parsed.GetRequiredValue(_file), parsed.GetValue(_format)),
+            OpenOptions(parsed, parsed.GetValue(_format)),
+            repair,
+            cancellationToken);
         if (result is null)
         {
             Console.WriteError("This image format does not support checks");

@@ -18,6 +18,7 @@ internal sealed class CommitVerb : ImageVerb
     {
         _file = Add(new Argument<string>("FILE") { Description = "The overlay." });
         _format = AddFormat();
+        AddImageOptions();
         _base = AddText(
             "--base", "-b", "FILE", "The image below to write to; without, the overlay's own backing file.");
         _keep = Add(new Option<bool>("--skip-empty", "-d")
@@ -32,7 +33,7 @@ internal sealed class CommitVerb : ImageVerb
     {
         var progress = Progress(parsed);
         await ImageCommit.RunAsync(
-            parsed.GetRequiredValue(_file),
+            NameOf(parsed, parsed.GetRequiredValue(_file), parsed.GetValue(_format)),
             OpenOptions(parsed, parsed.GetValue(_format)),
             parsed.GetValue(_base),
             parsed.GetValue(_keep),

@@ -40,6 +40,7 @@ internal sealed class CompareVerb : ImageVerb
         {
             Description = "Sizes and allocation must be the same too.",
         });
+        AddImageOptions();
         AddProgress();
         AddShared();
     }
@@ -51,13 +52,18 @@ internal sealed class CompareVerb : ImageVerb
     protected override async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         var files = parsed.GetRequiredValue(_files);
+        RefuseUnknownOptions(parsed, files);
         var code = Failed;
         try
         {
             await using var first = await ImageOpener.OpenAsync(
-                files[0], OpenOptions(parsed, parsed.GetValue(_format)), cancellationToken);
+                NameOf(parsed, files[0], parsed.GetValue(_format)),
+                OpenOptions(parsed, parsed.GetValue(_format)),
+                cancellationToken);
             await using var second = await ImageOpener.OpenAsync(
-                files[1], OpenOptions(parsed, parsed.GetValue(_secondFormat)), cancellationToken);
+                NameOf(parsed, files[1], parsed.GetValue(_secondFormat)),
+                OpenOptions(parsed, parsed.GetValue(_secondFormat)),
+                cancellationToken);
             code = ReadFailed;
             var progress = Progress(parsed);
             var outcome = await ImageCompare.RunAsync(

@@ -51,13 +51,15 @@ internal sealed class ConvertVerb : ImageVerb
         _noCreate = Add(new Option<bool>("--no-create", "-n") { Description = "Write into a target that exists." });
         _isZero = Add(new Option<bool>("--target-is-zero") { Description = "With -n: the target reads as zeroes." });
         _sparse = AddText("--sparse-size", "-S", "SIZE", "Zeroes of this length are left out; 0 writes everything.");
-        _snapshot = AddText("--snapshot", "-l", "NAME", "An internal snapshot as the source: not supported.");
+        _snapshot = AddText("--snapshot", "-l", "NAME", "An internal snapshot as the source: its id or name, or "
+            + "snapshot.id=ID,snapshot.name=NAME.");
         _cache = AddText("--cache", "-t", "MODE", "writeback, the default here, or unsafe: do not wait for the disk.");
         _bitmaps = Add(new Option<bool>("--bitmaps") { Description = "Copy the source's persistent bitmaps." });
         _skipBroken = Add(new Option<bool>("--skip-broken-bitmaps")
         {
             Description = "With --bitmaps: leave out those that cannot be copied.",
         });
+        AddImageOptions();
         AddProgress();
         AddShared();
     }
@@ -66,16 +68,24 @@ internal sealed class ConvertVerb : ImageVerb
     protected override async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         var files = parsed.GetRequiredValue(_files);
+        RefuseUnknownOptions(parsed, files);
+        if (WriteOptionsHelp(parsed.GetValue(_targetFormat), parsed.GetValue(_options)))
+        {
+            return ExitCode.Success;
+        }
+
         var options = ReadOptions(parsed, files[^1]);
+        var snapshot = ReadSnapshot(parsed, files.Length - 1);
         List<OpenImage> sources = [];
         try
         {
             foreach (var source in files[..^1])
             {
                 sources.Add(await ImageOpener.OpenAsync(
-                    source,
+                    NameOf(parsed, source, parsed.GetValue(_format)),
                     OpenOptions(parsed, parsed.GetValue(_format)) with
                     {
+                        Snapshot = snapshot,
                         NbdConnections = ConvertOptions.MaximumConnections,
                         NodeName = $"source{sources.Count}",
                     },
@@ -98,11 +108,6 @@ internal sealed class ConvertVerb : ImageVerb
 
     private ConvertOptions ReadOptions(ParseResult parsed, string target)
     {
-        if (parsed.GetValue(_snapshot) is { } snapshot)
-        {
-            throw new UsageException($"-l {snapshot}: internal snapshots cannot be converted yet; use qemu-img");
-        }
-
         var create = CreateOptions.Parse(
             parsed.GetValue(_targetFormat) ?? ImageFormat.Raw, parsed.GetValue(_options) ?? [], target);
         create = create with
@@ -138,6 +143,15 @@ internal sealed class ConvertVerb : ImageVerb
             Warn = Console.WriteWarning,
         };
     }
+
+    private SnapshotSelector? ReadSnapshot(ParseResult parsed, int sources) => parsed.GetValue(_snapshot) switch
+    {
+        null => null,
+        _ when sources > 1 => throw new UsageException("No support for concatenating multiple snapshot"),
+        _ when parsed.GetValue(_bitmaps) => throw new UsageException(
+            "--bitmaps with -l: the bitmaps of an image are not its snapshot's"),
+        var text => SnapshotSelector.Parse(text),
+    };
 
     private int ReadWorkers(ParseResult parsed)
     {

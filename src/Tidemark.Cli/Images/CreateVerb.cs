@@ -8,7 +8,7 @@ namespace Tidemark.Cli.Images;
 /// <summary><c>image create</c>.</summary>
 internal sealed class CreateVerb : ImageVerb
 {
-    private readonly Argument<string> _file;
+    private readonly Argument<string?> _file;
     private readonly Argument<string?> _size;
     private readonly Option<string?> _format;
     private readonly Option<string[]> _options;
@@ -20,7 +20,11 @@ internal sealed class CreateVerb : ImageVerb
     public CreateVerb(CommandConsole console)
         : base(console, "create", "Create an empty image.")
     {
-        _file = Add(new Argument<string>("FILE") { Description = "A path, or an NBD URI." });
+        _file = Add(new Argument<string?>("FILE")
+        {
+            Description = "A path, or an NBD URI.",
+            Arity = ArgumentArity.ZeroOrOne,
+        });
         _size = Add(new Argument<string?>("SIZE")
         {
             Description = "The disk's size, with k, M, G, T, P or E; the backing file's without.",
@@ -36,7 +40,12 @@ internal sealed class CreateVerb : ImageVerb
     /// <inheritdoc/>
     protected override async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        var file = parsed.GetRequiredValue(_file);
+        if (WriteOptionsHelp(parsed.GetValue(_format), parsed.GetValue(_options)))
+        {
+            return ExitCode.Success;
+        }
+
+        var file = parsed.GetValue(_file) ?? throw new UsageException("Expecting image file name");
         var options = CreateOptions.Parse(
             parsed.GetValue(_format) ?? ImageFormat.Raw, parsed.GetValue(_options) ?? [], file);
         options = options with
@@ -45,6 +54,11 @@ internal sealed class CreateVerb : ImageVerb
             BackingFile = parsed.GetValue(_backing) ?? options.BackingFile,
             BackingFormat = parsed.GetValue(_backingFormat) ?? options.BackingFormat,
         };
+        if (options.BackingFile is "")
+        {
+            throw new UsageException($"{file}: Expected backing file name, got empty string");
+        }
+
         var complete = await ImageCreate.CompleteAsync(
             file, options, parsed.GetValue(_unsafe) ? null : OpenOptions(parsed, null), cancellationToken);
         Say(parsed, complete.Announce(file));

@@ -1,5 +1,9 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Tidemark.Cli.Terminal;
+using Tidemark.Images.Creating;
+using Tidemark.Images.Formats;
+using Tidemark.Images.Naming;
 using Tidemark.Images.Opening;
 using Tidemark.Images.Output;
 
@@ -12,6 +16,7 @@ internal abstract class ImageVerb
     private Option<bool>? _progress;
     private Option<bool>? _json;
     private Option<string>? _output;
+    private Option<bool>? _imageOptions;
 
     /// <summary>Creates a verb.</summary>
     protected ImageVerb(CommandConsole console, string name, string description)
@@ -77,6 +82,12 @@ internal abstract class ImageVerb
     protected Option<string?> AddFormat() =>
         AddText("--format", "-f", "FORMAT", "The image's format, raw or qcow2; found by its first bytes without.");
 
+    /// <summary>Adds <c>--image-opts</c>.</summary>
+    protected void AddImageOptions() => _imageOptions = Add(new Option<bool>("--image-opts")
+    {
+        Description = "Images are described by options, driver=qcow2,file.filename=PATH, in place of a name.",
+    });
+
     /// <summary>Adds <c>-U</c>.</summary>
     protected void AddShared() => _shared = Add(new Option<bool>("--force-share", "-U")
     {
@@ -103,6 +114,50 @@ internal abstract class ImageVerb
     /// <summary>Whether JSON is wanted.</summary>
     protected bool WantsJson(ParseResult parsed) =>
         parsed.GetValue(_json!) || parsed.GetRequiredValue(_output!) == "json";
+
+    /// <summary>The name of an image by what the command line says; with <c>--image-opts</c> that is options.</summary>
+    /// <exception cref="UsageException">A format is given besides.</exception>
+    protected string NameOf(ParseResult parsed, string text, string? format = null)
+    {
+        if (_imageOptions is null || !parsed.GetValue(_imageOptions))
+        {
+            return text;
+        }
+
+        return format is null
+            ? OptionText.ToImageName(text)
+            : throw new UsageException("--image-opts and --format are mutually exclusive");
+    }
+
+    /// <summary>Refuses a name that looks like an option: where several names may stand, an option that is not there
+    /// would be taken for one. Behind <c>--</c> everything is a name.</summary>
+    /// <exception cref="UsageException">There is such a name.</exception>
+    protected static void RefuseUnknownOptions(ParseResult parsed, IEnumerable<string> names)
+    {
+        if (parsed.Tokens.All(token => token.Type != TokenType.DoubleDash)
+            && names.FirstOrDefault(name => name.StartsWith('-')) is { } option)
+        {
+            throw new UsageException(
+                $"Unrecognized or unsupported option '{option}'; write './{option}' or put '--' first if it is a file");
+        }
+    }
+
+    /// <summary>Prints what <c>-o help</c> asks for.</summary>
+    /// <returns>Whether it was asked for.</returns>
+    protected bool WriteOptionsHelp(string? format, string[]? options)
+    {
+        if (options is null || !CreateHelp.IsAsked(options))
+        {
+            return false;
+        }
+
+        foreach (var line in CreateHelp.Lines(format ?? ImageFormat.Raw))
+        {
+            Console.Output.WriteLine(line);
+        }
+
+        return true;
+    }
 
     /// <summary>How images are opened by what the command line says.</summary>
     protected ImageOpenOptions OpenOptions(ParseResult parsed, string? format) => new()

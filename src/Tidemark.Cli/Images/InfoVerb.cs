@@ -17,6 +17,7 @@ internal sealed class InfoVerb : ImageVerb
     {
         _file = Add(new Argument<string>("FILE") { Description = "A path, an NBD URI or a json: name." });
         _format = AddFormat();
+        AddImageOptions();
         _chain = Add(new Option<bool>("--backing-chain") { Description = "Describe the images below it too." });
         AddOutput();
         AddShared();
@@ -27,7 +28,10 @@ internal sealed class InfoVerb : ImageVerb
     {
         var chain = parsed.GetValue(_chain);
         var infos = await ImageInfo.ReadAsync(
-            parsed.GetRequiredValue(_file), OpenOptions(parsed, parsed.GetValue(_format)), chain, cancellationToken);
+            NameOf(parsed, parsed.GetRequiredValue(_file), parsed.GetValue(_format)),
+            OpenOptions(parsed, parsed.GetValue(_format)),
+            chain,
+            cancellationToken);
         if (WantsJson(parsed))
         {
             WriteJson(chain ? infos.Select(info => info.ToDict()).ToList<object>() : infos[0].ToDict());

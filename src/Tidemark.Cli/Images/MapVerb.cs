@@ -21,6 +21,7 @@ internal sealed class MapVerb : ImageVerb
     {
         _file = Add(new Argument<string>("FILE") { Description = "A path, an NBD URI or a json: name." });
         _format = AddFormat();
+        AddImageOptions();
         _start = AddText("--start-offset", "-s", "OFFSET", "Begin here.");
         _length = AddText("--max-length", "-l", "LENGTH", "Describe so many bytes.");
         AddOutput();
@@ -31,7 +32,9 @@ internal sealed class MapVerb : ImageVerb
     protected override async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         await using var image = await ImageOpener.OpenAsync(
-            parsed.GetRequiredValue(_file), OpenOptions(parsed, parsed.GetValue(_format)), cancellationToken);
+            NameOf(parsed, parsed.GetRequiredValue(_file), parsed.GetValue(_format)),
+            OpenOptions(parsed, parsed.GetValue(_format)),
+            cancellationToken);
         var start = parsed.GetValue(_start) is { } from ? ParseSize(from, "start offset") : 0;
         var total = image.Top.Length;
         start = Math.Min(start, total);

@@ -15,6 +15,7 @@ internal sealed class MeasureVerb : ImageVerb
     private readonly Option<string?> _format;
     private readonly Option<string?> _targetFormat;
     private readonly Option<string[]> _options;
+    private readonly Option<string?> _snapshot;
 
     /// <summary>Creates the verb.</summary>
     public MeasureVerb(CommandConsole console)
@@ -29,6 +30,8 @@ internal sealed class MeasureVerb : ImageVerb
         _format = AddFormat();
         _targetFormat = AddText("--target-format", "-O", "raw|qcow2", "The new image's format; raw without.");
         _options = CreateOptionsOption.AddTo(Command);
+        _snapshot = AddText("--snapshot", "-l", "NAME", "An internal snapshot of FILE in place of its content.");
+        AddImageOptions();
         AddOutput();
         AddShared();
     }
@@ -37,6 +40,11 @@ internal sealed class MeasureVerb : ImageVerb
     protected override async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         var (file, size) = (parsed.GetValue(_file), parsed.GetValue(_size));
+        if (file is null && parsed.GetValue(_snapshot) is not null)
+        {
+            throw new UsageException("--size and -l exclude each other: an empty disk has no snapshots");
+        }
+
         if (file is null == size is null)
         {
             throw new UsageException("Either --size N or one filename must be specified.");
@@ -52,7 +60,12 @@ internal sealed class MeasureVerb : ImageVerb
         else
         {
             await using var image = await ImageOpener.OpenAsync(
-                file, OpenOptions(parsed, parsed.GetValue(_format)), cancellationToken);
+                NameOf(parsed, file, parsed.GetValue(_format)),
+                OpenOptions(parsed, parsed.GetValue(_format)) with
+                {
+                    Snapshot = parsed.GetValue(_snapshot) is { } name ? SnapshotSelector.Parse(name) : null,
+                },
+                cancellationToken);
             report = await ImageMeasure.OfImageAsync(image, options, cancellationToken);
         }
 

@@ -19,6 +19,7 @@ internal sealed class RebaseVerb : ImageVerb
     {
         _file = Add(new Argument<string>("FILE") { Description = "The overlay." });
         _format = AddFormat();
+        AddImageOptions();
         _backing = Add(new Option<string>("--backing", "-b")
         {
             HelpName = "FILE",
@@ -39,7 +40,7 @@ internal sealed class RebaseVerb : ImageVerb
     {
         var progress = Progress(parsed);
         await ImageRebase.RunAsync(
-            parsed.GetRequiredValue(_file),
+            NameOf(parsed, parsed.GetRequiredValue(_file), parsed.GetValue(_format)),
             OpenOptions(parsed, parsed.GetValue(_format)),
             new RebaseOptions
             {

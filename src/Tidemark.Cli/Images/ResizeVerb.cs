@@ -21,6 +21,7 @@ internal sealed class ResizeVerb : ImageVerb
         _file = Add(new Argument<string>("FILE") { Description = "A path." });
         _size = Add(new Argument<string>("[+|-]SIZE") { Description = "The new size, or how much larger or smaller." });
         _format = AddFormat();
+        AddImageOptions();
         _shrink = Add(new Option<bool>("--shrink") { Description = "Let the disk become smaller; its end is lost." });
         _preallocation = Add(new Option<string>("--preallocation")
         {
@@ -37,7 +38,7 @@ internal sealed class ResizeVerb : ImageVerb
         var size = parsed.GetRequiredValue(_size);
         var sign = size.StartsWith('+') ? 1 : size.StartsWith('-') ? -1 : 0;
         await ImageResize.RunAsync(
-            parsed.GetRequiredValue(_file),
+            NameOf(parsed, parsed.GetRequiredValue(_file), parsed.GetValue(_format)),
             OpenOptions(parsed, parsed.GetValue(_format)),
             ParseSize(sign == 0 ? size : size[1..], "image size"),
             sign,

@@ -1,4 +1,5 @@
 using Tidemark.Images.Formats;
+using Tidemark.Images.Naming;
 using Tidemark.Images.Output;
 using Tidemark.Qcow2;
 
@@ -55,7 +56,7 @@ public sealed record CreateOptions
     {
         ImageFormat.Require(format, imageName, wasProbed: false);
         CreateOptions options = new() { Format = format };
-        foreach (var (key, value) in texts.SelectMany(Split))
+        foreach (var (key, value) in texts.SelectMany(OptionText.Split))
         {
             options = options.With(key, value, imageName);
         }
@@ -166,22 +167,6 @@ public sealed record CreateOptions
         return Format == ImageFormat.Raw && mode == Qcow2Preallocation.Metadata
             ? throw ImageException.Invalid("Invalid parameter 'metadata': raw has no metadata to preallocate")
             : value;
-    }
-
-    private static IEnumerable<(string Key, string Value)> Split(string text)
-    {
-        const string CommaMark = "\u0001";
-        foreach (var part in text.Replace(",,", CommaMark, StringComparison.Ordinal).Split(','))
-        {
-            if (part.Length == 0)
-            {
-                continue;
-            }
-
-            var option = part.Replace(CommaMark, ",", StringComparison.Ordinal);
-            var equals = option.IndexOf('=', StringComparison.Ordinal);
-            yield return equals < 0 ? (option, "on") : (option[..equals], option[(equals + 1)..]);
-        }
     }
 
     private static long ParseSize(string key, string value) => SizeText.TryParse(value, out var bytes)

@@ -72,8 +72,7 @@ public sealed class ImageMap
             {
                 if (extent.Kind == ClusterKind.Unallocated)
                 {
-                    await AppendBelowAsync(depth, extent.Offset, extent.Length, entries, cancellationToken)
-                        .ConfigureAwait(false);
+                    await AppendBelowAsync(depth, extent, entries, cancellationToken).ConfigureAwait(false);
                 }
                 else if (extent.Kind == ClusterKind.Data && _looksBelowData[depth])
                 {
@@ -92,8 +91,9 @@ public sealed class ImageMap
     }
 
     private async ValueTask AppendBelowAsync(
-        int depth, long offset, long length, List<MapEntry> entries, CancellationToken cancellationToken)
+        int depth, MappedExtent extent, List<MapEntry> entries, CancellationToken cancellationToken)
     {
+        var (offset, length) = (extent.Offset, extent.Length);
         var below = depth + 1;
         var inside = below < _image.Layers.Count
             ? Math.Clamp(_image.Layers[below].Node.Length - offset, 0, length)
@@ -105,7 +105,10 @@ public sealed class ImageMap
 
         if (inside < length)
         {
-            Append(entries, new MapEntry(offset + inside, length - inside, depth, MapFlags.Zero, 0));
+            // A subcluster that nobody has, in a cluster that is there: its place is shown, and never read.
+            var flags = extent.HasHost ? MapFlags.Zero | MapFlags.Offset : MapFlags.Zero;
+            Append(entries, new MapEntry(offset + inside, length - inside, depth, flags,
+                extent.HasHost ? extent.HostOffset + inside : 0));
         }
     }
 

@@ -31,6 +31,10 @@ public sealed record ImageOpenOptions
     /// only.</summary>
     public bool WithoutBacking { get; init; }
 
+    /// <summary>The internal snapshot of the top whose content is wanted; null for its present content. For reading
+    /// only.</summary>
+    public SnapshotSelector? Snapshot { get; init; }
+
     /// <summary>Whether only files and headers are wanted: no image becomes a disk, no data file is opened.</summary>
     public bool HeadersOnly { get; init; }
 

@@ -68,6 +68,12 @@ public sealed class ImageOpener
             _levels.Add(level);
         }
 
+        if (_options.Snapshot is not null && _levels[0].Header is null)
+        {
+            throw ImageException.NotSupported(
+                $"Failed to load snapshot: '{_levels[0].FileName}' is {_levels[0].Format}, which has none");
+        }
+
         foreach (var description in descriptions)
         {
             description.CheckAllTaken();
@@ -232,7 +238,9 @@ public sealed class ImageOpener
             {
                 node = level.Header is null
                     ? OpenRaw(level, writable)
-                    : await OpenQcow2Async(level, below, writable, cancellationToken).ConfigureAwait(false);
+                    : await OpenQcow2Async(
+                        level, below, writable, await FindSnapshotAsync(level, index, cancellationToken)
+                            .ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
                 _owned.Add(node);
             }
 
@@ -256,6 +264,12 @@ public sealed class ImageOpener
         return layers;
     }
 
+    private async ValueTask<InternalSnapshot?> FindSnapshotAsync(
+        Level level, int depth, CancellationToken cancellationToken) =>
+        depth == 0 && _options.Snapshot is { } wanted
+            ? await wanted.FindAsync(level.File, level.FileName, cancellationToken).ConfigureAwait(false)
+            : null;
+
     private static BlockNode OpenRaw(Level level, bool writable)
     {
         var isPart = level.Offset != 0 || level.Size is not null;
@@ -270,7 +284,8 @@ public sealed class ImageOpener
     }
 
     private async ValueTask<BlockNode> OpenQcow2Async(
-        Level level, BlockNode? backing, bool writable, CancellationToken cancellationToken) =>
+        Level level, BlockNode? backing, bool writable, InternalSnapshot? snapshot,
+        CancellationToken cancellationToken) =>
         await Qcow2Node.OpenAsync(
             level.NodeName,
             level.File,
@@ -280,6 +295,7 @@ public sealed class ImageOpener
                 Backing = backing,
                 WithoutBacking = backing is null,
                 DataFile = level.DataFile,
+                Snapshot = snapshot,
                 BrokenBitmaps = _options.BrokenBitmaps,
                 MetadataCacheLimit = _options.MetadataCacheLimit / _levels.Count,
             },

@@ -1,6 +1,7 @@
 using Tidemark.Images.Creating;
 using Tidemark.Images.Opening;
 using Tidemark.Qcow2;
+using Tidemark.Qcow2.Format;
 
 namespace Tidemark.Images.Resizing;
 
@@ -26,7 +27,12 @@ public static class ImageResize
             .ConfigureAwait(false);
         await using var closing = image.ConfigureAwait(false);
         var before = image.Top.Length;
-        length = RoundUp(sign == 0 ? length : checked(before + (sign * length)));
+        if (length > Qcow2Limits.MaximumHostOffset)
+        {
+            throw ImageException.Invalid($"{length} bytes are more than any image can have");
+        }
+
+        length = RoundUp(sign == 0 ? length : before + (sign * length));
         if (length <= 0)
         {
             throw ImageException.Invalid("New image size must be positive");

@@ -79,6 +79,12 @@ internal sealed class L2Layout
     internal bool HasHost(ClusterEntry entry) => !entry.IsCompressed && (entry.Word & _allocatedMask) != 0
         && (IsExtended || (entry.Word & L2Entry.Zero) == 0 || (entry.Word & L2Entry.OffsetMask) != 0);
 
+    /// <summary>Whether a unit of that kind has a place in the file, though it may not be read from there: QEMU shows
+    /// that place also for a subcluster that is not allocated in a cluster that is.</summary>
+    internal bool IsPlaced(ClusterEntry entry, ClusterKind kind) =>
+        kind is ClusterKind.Data or ClusterKind.ZeroAllocated
+        || (IsExtended && kind == ClusterKind.Unallocated && HasHost(entry));
+
     /// <summary>What one unit of the entry is.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal ClusterKind KindOf(ClusterEntry entry, int unit)

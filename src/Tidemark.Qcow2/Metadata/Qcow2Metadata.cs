@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Tidemark.Qcow2.Format;
 
 namespace Tidemark.Qcow2.Metadata;
@@ -73,6 +72,13 @@ internal sealed partial class Qcow2Metadata : IDisposable
         const int MinimumTables = 8, MaximumTables = 65536, RefcountShare = 8;
         var (file, header) = (parts.File, parts.Header);
         var l1 = await ReadL1Async(file, header.L1Offset, header.L1EntryCount, cancellationToken).ConfigureAwait(false);
+        var needed = header.L1EntriesFor(header.Length);
+        if (l1.Length < needed)
+        {
+            // Of a snapshot, which may have been taken of a smaller disk; an image's own table is long enough.
+            Array.Resize(ref l1, (int)needed);
+        }
+
         var (snapshots, snapshotLength) = await SnapshotTable.ReadAsync(
             header, file.ReadAsync, false, cancellationToken).ConfigureAwait(false);
         var capacity = (int)Math.Clamp(cacheBytes >> header.ClusterBits, MinimumTables, MaximumTables);
@@ -89,19 +95,9 @@ internal sealed partial class Qcow2Metadata : IDisposable
     }
 
     /// <summary>Reads an L1 table.</summary>
-    internal static async ValueTask<ulong[]> ReadL1Async(
-        ImageFile file, long offset, int count, CancellationToken cancellationToken)
-    {
-        var bytes = new byte[count * 8];
-        await file.ReadAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
-        var l1 = new ulong[count];
-        for (var index = 0; index < l1.Length; index++)
-        {
-            l1[index] = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(index * 8));
-        }
-
-        return l1;
-    }
+    internal static ValueTask<ulong[]> ReadL1Async(
+        ImageFile file, long offset, int count, CancellationToken cancellationToken) =>
+        TableReader.ReadAsync(file, offset, count, cancellationToken);
 
     /// <summary>What a read of a range finds, for as long a part of it from its start as is uniform.</summary>
     /// <returns>False when the L2 table must be loaded first (<see cref="LoadAsync"/>).</returns>
@@ -212,7 +208,7 @@ internal sealed partial class Qcow2Metadata : IDisposable
             end = ExtendRun(table, index, first, kind, inCluster + length, mustBeOwn);
         }
 
-        var hasHost = kind is ClusterKind.Data or ClusterKind.ZeroAllocated;
+        var hasHost = _layout.IsPlaced(first, kind);
         if (kind == ClusterKind.Data)
         {
             CheckEnd(first, offset, end);
@@ -227,6 +223,7 @@ internal sealed partial class Qcow2Metadata : IDisposable
         byte[] table, int index, ClusterEntry first, ClusterKind kind, long wanted, bool mustBeOwn)
     {
         var ignored = mustBeOwn ? 0 : L2Entry.Copied;
+        var placed = _layout.IsPlaced(first, kind);
         var count = 1;
         var limit = (int)Math.Min((wanted + ClusterSize - 1) >> _clusterBits, _layout.TableEntries - index);
         while (count < limit)
@@ -237,7 +234,7 @@ internal sealed partial class Qcow2Metadata : IDisposable
                 break;
             }
 
-            if (kind == ClusterKind.Data)
+            if (placed)
             {
                 var following = first.Word + ((ulong)count << _clusterBits);
                 if ((entry.Word | ignored) != (following | ignored))
@@ -245,7 +242,12 @@ internal sealed partial class Qcow2Metadata : IDisposable
                     break;
                 }
             }
-            else
+            else if (_layout.IsPlaced(entry, kind))
+            {
+                break;
+            }
+
+            if (kind != ClusterKind.Data)
             {
                 CheckEntry(entry, -1);
             }

@@ -47,6 +47,7 @@ public sealed class ChangeTests : IDisposable
     [InlineData("create", "-f", "qcow2", "-o", "nonsense=1", "@a", "1M")]
     [InlineData("create", "-f", "qcow2", "-o", "cluster_size=3", "@a", "1M")]
     [InlineData("create", "-f", "qcow2", "-b", "missing", "-F", "qcow2", "@a")]
+    [InlineData("create", "-f", "qcow2", "-b", "", "@a", "1M")]
     [InlineData("info", "@missing")]
     [InlineData("check", "@missing")]
     [InlineData("compare", "@missing", "@missing")]
@@ -57,6 +58,7 @@ public sealed class ChangeTests : IDisposable
     [InlineData("commit", "@raw")]
     [InlineData("rebase", "-b", "", "@raw")]
     [InlineData("resize", "@raw", "1k")]
+    [InlineData("resize", "@raw", "+7E")]
     [InlineData("frobnicate")]
     public async Task What_qemu_img_refuses_is_refused_with_its_exit_code(params string[] line)
     {
