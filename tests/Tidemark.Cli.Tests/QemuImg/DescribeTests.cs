@@ -23,7 +23,7 @@ public sealed class DescribeTests : IDisposable
     public async Task An_image_with_every_option_is_described_alike(string options)
     {
         var peer = QemuImgScene.Peer;
-        options = options.Replace("data_file=", $"data_file={_scene.File("")}", StringComparison.Ordinal);
+        options = options.Replace("data_file=", $"data_file={_scene.File("")}/", StringComparison.Ordinal);
         await _scene.TheirsOkAsync(peer, "create", "-q", "-f", "qcow2", "-o", options, "@a.qcow2", "5000k");
         await _scene.IoAsync(
             "@a.qcow2", "qcow2", "write -P 1 100k 300k", "write -P 2 1M 1k", "write -z 2M 128k",

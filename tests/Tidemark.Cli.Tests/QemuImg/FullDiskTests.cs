@@ -51,12 +51,12 @@ public sealed class FullDiskTests : IDisposable
 
     private Task<ToolResult> RunAsync(long fileLimit, string[] line)
     {
-        // A process that ignores the signal is told by the error, as by a full disk. The run-time's own memory file must
-        // not meet the limit.
+        // A process that ignores the signal is told by the error, as by a full disk. The run-time's own memory file
+        // must not meet the limit.
         const string Script = "ulimit -f \"$1\"; shift; trap '' XFSZ; exec \"$@\"";
         var blocks = (fileLimit / BlockSize).ToString(CultureInfo.InvariantCulture);
         return Tool.RunAsync("sh", ["-c", Script, "sh", blocks, BuiltProgram.Path, "image",
-            .. line.Select(word => word.Replace("@", _scene.File(""), StringComparison.Ordinal))],
+            .. line.Select(word => word.Replace("@", _scene.File("") + "/", StringComparison.Ordinal))],
             environment: new Dictionary<string, string> { ["DOTNET_EnableWriteXorExecute"] = "0" });
     }
 }

@@ -91,7 +91,7 @@ internal sealed class RandomChain(QemuVersion version, Random random) : IDisposa
         foreach (var bitmap in info["format-specific"]!["data"]!["bitmaps"]?.AsArray() ?? [])
         {
             var name = (string)bitmap!["name"]!;
-            all.Add($"{bitmap.ToJsonString()}: {await BitmapReader.ReadAsync(image.Replace("@", _scene.File(""),
+            all.Add($"{bitmap.ToJsonString()}: {await BitmapReader.ReadAsync(image.Replace("@", _scene.File("") + "/",
                 StringComparison.Ordinal), name)}");
         }
 
