@@ -37,8 +37,11 @@ public sealed partial class Qcow2Node
 
     /// <summary>Unmaps everything, so that the backing file shows again: what a commit ends with. Only inside a drained
     /// section.</summary>
+    /// <param name="isSameBelow">Whether the backing file is known to hold durably what this disk holds: then nothing
+    /// changes for a reader, and no bitmap marks anything.</param>
+    /// <param name="cancellationToken">Stops it.</param>
     /// <exception cref="Qcow2Exception">The image has a raw data file, which is the disk by itself.</exception>
-    public async ValueTask MakeEmptyAsync(CancellationToken cancellationToken = default)
+    public async ValueTask MakeEmptyAsync(bool isSameBelow = false, CancellationToken cancellationToken = default)
     {
         CheckMayChange("empty");
         if (Header.IsDataFileRaw)
@@ -46,8 +49,13 @@ public sealed partial class Qcow2Node
             throw Qcow2Exception.NotSupported($"cannot empty node '{Name}': it has a raw data file");
         }
 
-        // Before, not after: what fails half-way has changed the mapping, and no bitmap may miss that.
-        Bitmaps.MarkDirty(0, Length);
+        if (!isSameBelow)
+        {
+            // Before, not after: what fails half-way has changed the mapping, and no bitmap may miss that. With the
+            // same bytes below, each cluster reads the same whether it is unmapped already or not: nothing to miss.
+            Bitmaps.MarkDirty(0, Length);
+        }
+
         await _metadata.CutAsync(0, cancellationToken).ConfigureAwait(false);
         await _metadata.WriteBackAsync(cancellationToken).ConfigureAwait(false);
     }

@@ -209,7 +209,7 @@ public sealed class FeatureModelTests
         await using (var node = await Qcow2Node.OpenAsync("a", file, new Qcow2OpenOptions { Backing = backing }, Token))
         {
             await node.WriteAsync(100_000, new byte[300_000], cancellationToken: Token);
-            await node.MakeEmptyAsync(Token);
+            await node.MakeEmptyAsync(cancellationToken: Token);
             var read = new byte[1 << 20];
             await node.ReadAsync(0, read, Token);
             Assert.False(read.AsSpan().ContainsAnyExcept((byte)7));

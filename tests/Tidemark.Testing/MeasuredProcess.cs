@@ -1,51 +1,60 @@
-using System.Collections;
-using System.Runtime.InteropServices;
+using System.Diagnostics;
+using System.Globalization;
 
 namespace Tidemark.Testing;
 
-/// <summary>A program's run with what the kernel says of it at its end: the most memory that it held at once.</summary>
-/// <remarks>Not with <see cref="System.Diagnostics.Process"/>, which waits for its children without asking.</remarks>
-public static partial class MeasuredProcess
+/// <summary>A program's run with the most memory that it held at once, as the kernel counts it (<c>VmHWM</c>). That is a
+/// high-water mark, so the last look before the end tells; looks are a millisecond apart.</summary>
+/// <remarks>Not <c>wait4</c>: what that says includes the process that started the program, up to the start.</remarks>
+public static class MeasuredProcess
 {
-    // struct rusage: two times of two words each, then the peak in KiB, then thirteen more words.
-    private const int UsageWords = 18, PeakWord = 4;
+    private const string Field = "VmHWM:";
 
-    /// <summary>Runs a program to its end, both its outputs in one file.</summary>
+    /// <summary>Runs a program to its end, its standard output in a file, its errors behind that.</summary>
     /// <returns>Its exit code, and the peak of its resident memory in bytes.</returns>
-    public static Task<(int ExitCode, long PeakMemory)> RunAsync(
-        string program, IEnumerable<string> arguments, string outputFile) =>
-        Task.Run(() => Run(program, arguments, outputFile));
-
-    private static (int ExitCode, long PeakMemory) Run(
+    public static async Task<(int ExitCode, long PeakMemory)> RunAsync(
         string program, IEnumerable<string> arguments, string outputFile)
     {
-        // The shell opens the file and becomes the program.
-        string?[] words = ["sh", "-c", "out=$1; shift; exec \"$@\" >\"$out\" 2>&1", "sh", outputFile, program,
-            .. arguments, null];
-        string?[] environment = [.. Environment.GetEnvironmentVariables().Cast<DictionaryEntry>()
-            .Select(entry => $"{entry.Key}={entry.Value}"), null];
-        var error = Spawn(out var id, "/bin/sh", 0, 0, words, environment);
-        if (error != 0)
+        ProcessStartInfo start = new(program, arguments)
         {
-            throw new InvalidOperationException($"could not start {program}: error {error}");
-        }
-
-        var usage = new long[UsageWords];
-        if (Wait(id, out var status, 0, ref usage[0]) != id)
+            RedirectStandardOutput = true, RedirectStandardError = true,
+        };
+        using var process = Process.Start(start) ?? throw new InvalidOperationException($"could not start {program}");
+        var errors = process.StandardError.ReadToEndAsync();
+        await using (var output = File.Create(outputFile))
         {
-            throw new InvalidOperationException(
-                $"could not wait for {program}: error {Marshal.GetLastPInvokeError()}");
+            var copying = process.StandardOutput.BaseStream.CopyToAsync(output);
+            var peak = await Task.Run(() => Watch(process));
+            await copying;
+            await output.WriteAsync(System.Text.Encoding.UTF8.GetBytes(await errors));
+            return (process.ExitCode, peak);
         }
-
-        const int SignalMask = 0x7f, CodeShift = 8, SignalBase = 128;
-        var signal = status & SignalMask;
-        return (signal != 0 ? SignalBase + signal : (status >> CodeShift) & 0xff, usage[PeakWord] * 1024);
     }
 
-    [LibraryImport("libc", EntryPoint = "posix_spawn", StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int Spawn(
-        out int id, string path, nint fileActions, nint attributes, string?[] arguments, string?[] environment);
+    private static long Watch(Process process)
+    {
+        long peak = 0;
+        do
+        {
+            peak = Read(process.Id) ?? peak;
+        }
+        while (!process.WaitForExit(1));
+        return peak;
+    }
 
-    [LibraryImport("libc", EntryPoint = "wait4", SetLastError = true)]
-    private static partial int Wait(int id, out int status, int options, ref long usage);
+    // Nothing of a process that has just ended.
+    private static long? Read(int id)
+    {
+        try
+        {
+            var line = File.ReadLines($"/proc/{id}/status").FirstOrDefault(text =>
+                text.StartsWith(Field, StringComparison.Ordinal));
+            var words = line?.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
+            return words is null ? null : long.Parse(words[1], CultureInfo.InvariantCulture) * 1024;
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
 }

@@ -51,6 +51,8 @@ internal sealed class CheckVerb : ImageVerb
             return NotSupported;
         }
 
+        // As it was given, which is how qemu-img shows it here.
+        result = result with { FileName = parsed.GetRequiredValue(_file) };
         if (WantsJson(parsed))
         {
             WriteJson(result.ToDict());

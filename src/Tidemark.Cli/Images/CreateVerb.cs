@@ -42,6 +42,13 @@ internal sealed class CreateVerb : ImageVerb
     {
         if (WriteOptionsHelp(parsed.GetValue(_format), parsed.GetValue(_options)))
         {
+            if (parsed.GetValue(_file) is null)
+            {
+                Console.Output.WriteLine(
+                    "\nThe protocol level may support further options.\n"
+                    + "Specify the target filename to include those options.");
+            }
+
             return ExitCode.Success;
         }
 

@@ -55,7 +55,7 @@ public sealed class ImageCommit
         await commit.CopyAsync(cancellationToken).ConfigureAwait(false);
         if (!keep && depth == 1)
         {
-            await image.TopLayer.Qcow2!.MakeEmptyAsync(cancellationToken).ConfigureAwait(false);
+            await image.TopLayer.Qcow2!.MakeEmptyAsync(isSameBelow: true, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -64,7 +64,6 @@ public sealed class OptionTests : IDisposable
     [InlineData("convert", "-l", "s", "-O", "raw", "@a.qcow2", "@a.qcow2", "@x.raw")]
     [InlineData("convert", "-l", "s", "-f", "raw", "-O", "raw", "@a.qcow2", "@x.raw")]
     [InlineData("convert", "--nonsense", "@a.qcow2", "@x.raw")]
-    [InlineData("compare", "--nonsense", "@a.qcow2")]
     [InlineData("measure", "-l", "nobody", "@a.qcow2")]
     [InlineData("info", "--image-opts", "-f", "qcow2", "driver=qcow2,file.filename=@a.qcow2")]
     [InlineData("info", "--image-opts", "@a.qcow2")]

@@ -82,7 +82,7 @@ public sealed class KnownCaseTests : IAsyncDisposable
             node.Bitmaps.Add(bitmap);
             fault.WriteFailurePercent = 40;
             fault.FailFlush = round % 4 == 0;
-            var failure = await Record.ExceptionAsync(async () => await node.MakeEmptyAsync(Token));
+            var failure = await Record.ExceptionAsync(async () => await node.MakeEmptyAsync(cancellationToken: Token));
             failed += failure is BlockException ? 1 : 0;
             Assert.True(failure is null or BlockException, failure?.ToString());
             Assert.Equal(bitmap.GranuleCount, bitmap.DirtyGranules);
@@ -93,7 +93,7 @@ public sealed class KnownCaseTests : IAsyncDisposable
             // Or it goes on, on a disk that works again.
             fault.WriteFailurePercent = 0;
             fault.FailFlush = false;
-            await node.MakeEmptyAsync(Token);
+            await node.MakeEmptyAsync(cancellationToken: Token);
             await node.DisposeAsync();
             await using var again = await OpenFileAsync(readOnly: true);
             var read = new byte[again.Length];
