@@ -3,8 +3,8 @@ using System.Globalization;
 
 namespace Tidemark.Testing;
 
-/// <summary>A program's run with the most memory that it held at once, as the kernel counts it (<c>VmHWM</c>). That is a
-/// high-water mark, so the last look before the end tells; looks are a millisecond apart.</summary>
+/// <summary>A program's run with the most memory that it held at once, as the kernel counts it (<c>VmHWM</c>). That is
+/// a high-water mark, so the last look before the end tells; looks are a millisecond apart.</summary>
 /// <remarks>Not <c>wait4</c>: what that says includes the process that started the program, up to the start.</remarks>
 public static class MeasuredProcess
 {
