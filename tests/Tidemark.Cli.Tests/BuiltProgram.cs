@@ -8,7 +8,7 @@ internal static class BuiltProgram
         AppContext.BaseDirectory, "..", "..", "Tidemark.Cli",
         System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory)), "tidemark"));
 
-    /// <summary>The one compiled ahead of time, where it was published to (docs: README, "the native program"); it need
+    /// <summary>The one compiled ahead of time, where <c>./publish</c> puts it; it need
     /// not be there.</summary>
     public static string Native { get; } = System.IO.Path.GetFullPath(
         System.IO.Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "native", "tidemark"));

@@ -23,7 +23,7 @@ public sealed class CompressionProgramTests : IDisposable
     public async Task Compressed_images_go_both_ways(string type, bool native)
     {
         var program = native ? BuiltProgram.Native : BuiltProgram.Path;
-        Assert.SkipWhen(!File.Exists(program), "not published: the native program (dotnet publish, see README)");
+        Assert.SkipWhen(!File.Exists(program), "not published: the native program (./publish)");
         await _scene.CreateChainAsync();
         var options = $"compression_type={type}";
         await RunAsync(
