@@ -9,8 +9,6 @@ namespace Tidemark.Bench;
 /// </summary>
 internal sealed class Contest(string name, string unit, long bytes)
 {
-    public string Name => name;
-
     private readonly List<Contestant> _contestants = [];
 
     public string Name => name;
