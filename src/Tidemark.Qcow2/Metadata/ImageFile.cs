@@ -53,8 +53,8 @@ internal sealed class ImageFile(BlockNode node, int clusterBits, long growthStep
 
         if (end > Length)
         {
-            // The longer the file, the longer the step: to grow waits for the writes that are under way, and others wait
-            // for it. What is too much is a hole, and is cut off at close.
+            // The longer the file, the longer the step: to grow waits for the writes that are under way, and others
+            // wait for it. What is too much is a hole, and is cut off at close.
             var steps = growthStep == 1 ? 1 : Math.Max(1, Math.Min(Length / 4, LargestStep) / growthStep);
             await GrowAsync(end, ((end + growthStep - 1) / growthStep * growthStep) + ((steps - 1) * growthStep),
                 cancellationToken).ConfigureAwait(false);
