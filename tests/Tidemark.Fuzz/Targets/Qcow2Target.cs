@@ -20,6 +20,9 @@ internal sealed class Qcow2Target : IFuzzTarget
 
     public long MemoryLimit => 256 << 20;
 
+    // Each operation has its own limit (HostileRun.MemoryLimit); an execution makes at most twelve.
+    public long AllocationLimit => 12 * HostileRun.MemoryLimit;
+
     public int MaximumInput => 512;
 
     public IEnumerable<byte[]> Seeds()
