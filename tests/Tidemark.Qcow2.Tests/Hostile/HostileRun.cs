@@ -32,6 +32,7 @@ public sealed class HostileRun : IAsyncDisposable
     private const byte GuestByte = 0xa5;
     private const int MaximumRange = 200_000;
     private const int LargestCluster = 2 << 20;
+    private const long LargestStep = 1L << 30;
 
     private readonly ImageSketch[] _sketches = HostileSketches.All();
     private readonly BudgetFile _file = new("hostile", Capacity);
@@ -85,7 +86,7 @@ public sealed class HostileRun : IAsyncDisposable
         }
 
         Stretch(random);
-        _file.LengthBudget = _file.Length + Growth(sketch);
+        _file.LengthBudget = _file.Length + Growth(sketch) + Math.Min(_file.Length / 4, LargestStep);
         if (random.Next(3) == 0)
         {
             Check(random);
@@ -103,7 +104,8 @@ public sealed class HostileRun : IAsyncDisposable
 
     // A repair puts new refcounts behind what the image refers to, at most MaximumRepairGap past its end; a refcount
     // table is at most so long; full refcount blocks make an allocation pass over what they count (twice what one block
-    // counts, at most, see RefcountStore); and what is written is less than the rest.
+    // counts, at most, see RefcountStore); and what is written is less than the rest. Besides, a long file grows in long
+    // steps (ImageFile).
     private static long Growth(ImageSketch sketch) => Qcow2Limits.MaximumRepairGap
         + Qcow2Limits.MaximumRefcountTableBytes + (16L << 20)
         + (2L << (sketch.Options.ClusterBits + sketch.Options.ClusterBits + 3 - sketch.Options.RefcountOrder));
