@@ -104,8 +104,8 @@ public sealed class HostileRun : IAsyncDisposable
 
     // A repair puts new refcounts behind what the image refers to, at most MaximumRepairGap past its end; a refcount
     // table is at most so long; full refcount blocks make an allocation pass over what they count (twice what one block
-    // counts, at most, see RefcountStore); and what is written is less than the rest. Besides, a long file grows in long
-    // steps (ImageFile).
+    // counts, at most, see RefcountStore); and what is written is less than the rest. Besides, a long file grows in
+    // long steps (ImageFile).
     private static long Growth(ImageSketch sketch) => Qcow2Limits.MaximumRepairGap
         + Qcow2Limits.MaximumRefcountTableBytes + (16L << 20)
         + (2L << (sketch.Options.ClusterBits + sketch.Options.ClusterBits + 3 - sketch.Options.RefcountOrder));
