@@ -62,7 +62,7 @@ internal sealed class CheckpointStore
                         + "needs");
             }
 
-            definitions.Add(ReadDefinition(path));
+            definitions.Add(ReadDefinition(path, Path.GetFileNameWithoutExtension(path)));
         }
 
         return new CheckpointTree(definitions, ReadCurrent(definitions));
@@ -87,6 +87,21 @@ internal sealed class CheckpointStore
     {
         DurableFile.Commit(PathOf(definition.Name!));
         WriteCurrent(definition.Name, definition.Parent);
+    }
+
+    /// <summary>The same for one that another command prepared; again, if it was killed in between.</summary>
+    /// <exception cref="BackupException">Its definition is gone or damaged.</exception>
+    internal void CommitPrepared(string name)
+    {
+        var path = PathOf(name);
+        if (File.Exists(path))
+        {
+            var definition = ReadDefinition(path, name);
+            WriteCurrent(name, definition.Parent);
+            return;
+        }
+
+        Commit(ReadDefinition(PreparedPathOf(name), name));
     }
 
     /// <summary>Writes a definition, new or instead of the one of that name; it becomes the current one if its parent
@@ -137,12 +152,12 @@ internal sealed class CheckpointStore
     private static byte[] Bytes(CheckpointDefinition definition) =>
         Encoding.UTF8.GetBytes(CheckpointXml.Format(definition));
 
-    private static CheckpointDefinition ReadDefinition(string path)
+    private static CheckpointDefinition ReadDefinition(string path, string name)
     {
         try
         {
             var definition = CheckpointXml.Parse(Encoding.UTF8.GetString(DurableFile.Read(path) ?? []));
-            return definition.Name == Path.GetFileNameWithoutExtension(path)
+            return definition.Name == name
                 ? definition
                 : throw new BackupException(BackupErrorKind.State, $"it defines '{definition.Name}'");
         }

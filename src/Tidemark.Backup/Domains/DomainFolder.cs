@@ -9,6 +9,7 @@ namespace Tidemark.Backup.Domains;
 /// journal          the backup that runs, or what a killed command left of one
 /// work             what a command does that ends with it; after a kill, what it left
 /// disks            the names of the disks, by the device or export that uses them
+/// held             the jobs that a command has paused for a moment
 /// completed        how the last backup ended
 /// checkpoints/     one definition a checkpoint, and which one is current
 /// </code>
@@ -24,6 +25,9 @@ public sealed record DomainFolder(string Path)
 
     /// <summary>The names of the disks.</summary>
     public string DisksPath => System.IO.Path.Combine(Path, "disks");
+
+    /// <summary>The jobs that stand still while a command asks for nodes.</summary>
+    public string HeldPath => System.IO.Path.Combine(Path, "held");
 
     /// <summary>How the last backup ended.</summary>
     public string CompletedPath => System.IO.Path.Combine(Path, "completed");

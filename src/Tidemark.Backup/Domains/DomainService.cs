@@ -62,6 +62,7 @@ public sealed class DomainService
         }
         catch (Exception exception)
         {
+            SayFailed(journal);
             await JournaledWork.TakeBackAsync(session, steps, journal, exception).ConfigureAwait(false);
             throw;
         }
@@ -229,6 +230,20 @@ public sealed class DomainService
         };
     }
 
+    // Whoever comes later must not take it for a backup that goes on. If even that cannot be written, what is taken back
+    // now is all that can be done.
+    private void SayFailed(RunJournal journal)
+    {
+        try
+        {
+            journal.Failed();
+        }
+        catch (BackupException exception)
+        {
+            _options.Note(exception.Message);
+        }
+    }
+
     private static JournalJob Describe(DomainBackupPlan plan, BackupBegin request) => new()
     {
         Mode = plan.Mode,
@@ -244,6 +259,7 @@ public sealed class DomainService
                 Node = disk.NodeName,
                 JobId = disk.JobId,
                 TargetNode = disk.ImageNode,
+                Export = disk.ExportId is { } id ? new JournalExport(id, disk.ExportName!, disk.Temporary?.Name) : null,
                 Size = disk.Size,
                 IsIncremental = disk.Mode == DiskBackupMode.Incremental,
                 Reason = disk.Reason.Length > 0 ? disk.Reason : null,

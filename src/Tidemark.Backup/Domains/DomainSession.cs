@@ -99,8 +99,37 @@ internal sealed class DomainSession : IAsyncDisposable
     }
 
     /// <summary>The graph at this moment.</summary>
-    internal Task<GraphSnapshot> ReadGraphAsync(CancellationToken cancellationToken) =>
-        HypervisorReader.ReadGraphAsync(Monitor, Capabilities, cancellationToken);
+    /// <exception cref="BackupException">The hypervisor cannot be asked now.</exception>
+    internal async Task<GraphSnapshot> ReadGraphAsync(CancellationToken cancellationToken)
+    {
+        while (Capabilities.DiesOverEndedBackups && ReadRunningJob() is not null)
+        {
+            Held ??= await LockAsync(Options, Folder, cancellationToken).ConfigureAwait(false);
+            if (ReadRunningJob()?.Job is not { } job)
+            {
+                break;
+            }
+
+            if (job.Mode == BackupMode.Pull)
+            {
+                return await HypervisorReader.ReadGraphAsync(
+                    Monitor, Capabilities, cancellationToken, job.Disks.Select(disk => disk.JobId))
+                        .ConfigureAwait(false);
+            }
+
+            if (await JobHold.TakeAsync(this, job, cancellationToken).ConfigureAwait(false) is { } hold)
+            {
+                await using var _ = hold.ConfigureAwait(false);
+                return await HypervisorReader.ReadGraphAsync(Monitor, Capabilities, cancellationToken)
+                    .ConfigureAwait(false);
+            }
+
+            // It has ended meanwhile. That is finished first, as at the beginning of each command.
+            await new JobSettler(this).SettleAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        return await HypervisorReader.ReadGraphAsync(Monitor, Capabilities, cancellationToken).ConfigureAwait(false);
+    }
 
     /// <summary>The disks in a graph; their names are kept if this command holds the lock.</summary>
     /// <exception cref="BackupException">One cannot be resolved.</exception>

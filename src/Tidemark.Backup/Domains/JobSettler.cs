@@ -2,7 +2,8 @@
 // this first.
 //
 //   work                        its command died: take back everything
-//   journal without "begun"     its command died, or failed and could not take everything back: take back everything
+//   journal without "begun"     its command died, or failed and could not take everything back: take back everything,
+//                               unless it died when the transaction had taken place: see InterruptedBegin
 //   "begun", jobs running       nothing to do: the backup goes on. But a pull whose scratch has hardly any room left
 //                               is ended before a guest's write fails
 //   "begun", jobs ended         decide how it ended, say so in the journal, then take back what was temporary
@@ -38,8 +39,11 @@ internal sealed class JobSettler
     /// <exception cref="BackupException">Something could not be taken back; the journal stays.</exception>
     internal async Task SettleAsync(CancellationToken cancellationToken)
     {
+        await JobHold.ResumeLeftAsync(_session).ConfigureAwait(false);
         await UndoDeadAsync(Folder.WorkPath, cancellationToken).ConfigureAwait(false);
-        if (Folder.Run.ReadJournal() is not { Begun: not null, Job: not null } record)
+        var interrupted = new InterruptedBegin(_session);
+        if (await interrupted.GoOnAsync(Folder.Run.ReadJournal(), cancellationToken).ConfigureAwait(false)
+            is not { Begun: not null, Job: not null } record)
         {
             await UndoDeadAsync(Folder.Run.JournalPath, cancellationToken).ConfigureAwait(false);
             return;
@@ -102,12 +106,11 @@ internal sealed class JobSettler
             _session.Checkpoints.Delete(checkpoint);
         }
 
-        // What fails here fails again below, and is reported there.
         var executor = new UndoExecutor(_session.Monitor, Time);
-        await executor.UndoJobsFirstAsync(record.Undo, _session.Capabilities).ConfigureAwait(false);
-        var graph = await _session.ReadGraphAsync(CancellationToken.None).ConfigureAwait(false);
-        var undo = record.Undo.Where(action => IsToBeUndone(action, record, end, graph)).ToList();
-        List<string> errors = [.. await executor.UndoAllAsync(undo).ConfigureAwait(false)];
+        List<string> errors =
+        [
+            .. await UndoLeftAsync(executor, record, end, CancellationToken.None).ConfigureAwait(false),
+        ];
         if (!end.KeepsCheckpoint && job.Checkpoint is not null)
         {
             errors.AddRange(await RemoveCheckpointAsync(job, executor).ConfigureAwait(false));
@@ -136,12 +139,8 @@ internal sealed class JobSettler
             return;
         }
 
-        // The jobs first: QEMU 7.2 aborts when its nodes are listed while a blockdev-create formats one.
-        var executor = new UndoExecutor(_session.Monitor, Time);
-        await executor.UndoAllAsync([.. record.Undo.OfType<UndoAction.Job>()]).ConfigureAwait(false);
-        var graph = await _session.ReadGraphAsync(cancellationToken).ConfigureAwait(false);
-        var undo = record.Undo.Where(action => IsToBeUndone(action, record, null, graph)).ToList();
-        var errors = await executor.UndoAllAsync(undo).ConfigureAwait(false);
+        var errors = await UndoLeftAsync(
+            new UndoExecutor(_session.Monitor, Time), record, null, cancellationToken).ConfigureAwait(false);
         if (errors.Count > 0)
         {
             throw NotTakenBack(record, errors, path);
@@ -151,12 +150,20 @@ internal sealed class JobSettler
         _session.Options.Note($"cleaned up after run {record.RunId}, which was killed or failed before its end");
     }
 
+    private Task<IReadOnlyList<string>> UndoLeftAsync(
+        UndoExecutor executor, JournalRecord record, JobEnd? end, CancellationToken cancellationToken) =>
+        executor.UndoLeftAsync(
+            record.Undo,
+            () => _session.ReadGraphAsync(cancellationToken),
+            (action, graph) => IsToBeUndone(action, record, end, graph));
+
     // The hypervisor went away with the jobs' results. A target that may be whole is nobody's to delete, and one that
     // may be torn must not be taken for a backup: it gets another name.
     private List<string> PutAside(JournalRecord record)
     {
         List<string> errors = [];
-        foreach (var target in record.Undo.OfType<UndoAction.TargetFile>().Where(target => File.Exists(target.Path)))
+        foreach (var target in record.Undo.OfType<UndoAction.TargetFile>()
+            .Where(target => FileRemoval.IsOurs(target.Path, target.Identity)))
         {
             try
             {

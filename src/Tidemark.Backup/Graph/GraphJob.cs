@@ -12,4 +12,7 @@ public sealed record GraphJob(
 {
     /// <summary>Whether the job has ended, well or not.</summary>
     public bool IsConcluded => Status is "concluded" or "null";
+
+    /// <summary>Whether the job stands still until it is resumed or cancelled.</summary>
+    public bool IsStill => Status is "paused" or "standby";
 }

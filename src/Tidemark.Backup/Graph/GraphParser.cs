@@ -218,7 +218,9 @@ public static class GraphParser
         return found;
     }
 
-    private static List<GraphExport> ParseExports(JsonElement exports)
+    /// <summary>Parses the list that <c>query-block-exports</c> returned.</summary>
+    /// <exception cref="GraphException">A field is missing or of the wrong type.</exception>
+    public static IReadOnlyList<GraphExport> ParseExports(JsonElement exports)
     {
         List<GraphExport> result = [];
         foreach (var element in GraphField.Items(exports, "the reply of query-block-exports"))

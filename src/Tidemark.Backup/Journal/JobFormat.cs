@@ -32,6 +32,15 @@ internal static class JobFormat
             writer.WriteString("node", disk.Node);
             writer.WriteString("job", disk.JobId);
             writer.WriteString("target-node", disk.TargetNode);
+            if (disk.Export is { } export)
+            {
+                writer.WriteStartObject("export");
+                writer.WriteString("id", export.Id);
+                writer.WriteString("name", export.Name);
+                writer.WriteString("bitmap", export.Bitmap);
+                writer.WriteEndObject();
+            }
+
             writer.WriteNumber("size", disk.Size);
             writer.WriteBoolean("incremental", disk.IsIncremental);
             writer.WriteString("reason", disk.Reason);
@@ -61,6 +70,10 @@ internal static class JobFormat
                 Node = Text(disk, "node"),
                 JobId = Text(disk, "job"),
                 TargetNode = Text(disk, "target-node"),
+                Export = disk.TryGetProperty("export", out var export)
+                    ? new JournalExport(
+                        Text(export, "id"), Text(export, "name"), export.GetProperty("bitmap").GetString())
+                    : null,
                 Size = disk.GetProperty("size").GetInt64(),
                 IsIncremental = disk.GetProperty("incremental").GetBoolean(),
                 Reason = disk.GetProperty("reason").GetString(),

@@ -2,6 +2,8 @@
 //
 //   {"journal":1,"run":"…","vm":"…","source":"…"}      first
 //   {"undo":[{"kind":"node","name":"…"}, …]}           before a step: what takes the step back
+//   {"undo":[…],"freezes":"TIME"}                      the same, before the transaction that is the instant
+//   {"made":{"path":"…","device":…,"inode":…,"born":…}}  after a file was made: which one it is
 //   {"done":"nbd-server"}                              after the hypervisor's NBD server was started for certain
 //   {"committed":"SNAPSHOT","superseded":[…]}          when the restore point is durable: its checkpoint stays, and the
 //                                                      older one's bitmaps are to be removed
@@ -10,6 +12,7 @@
 //
 //   {"job":{…}}                                        before the transaction: what later commands must know of it
 //   {"begun":"TIME"}                                   it runs, and only its end takes anything back
+//   {"failed":true}                                    its begin has failed and takes everything back
 //   {"ended":{"result":"…","error":…}}                 how it ended, before anything is taken back
 //
 // A run that ended well removes its journal. A line cut short by a crash was never acted upon, so it is dropped.
@@ -44,6 +47,22 @@ internal static class JournalFormat
     internal static byte[] Undo(IReadOnlyList<UndoAction> actions) =>
         Line(writer => WriteActions(writer, "undo", actions));
 
+    internal static byte[] Freezing(IReadOnlyList<UndoAction> actions, DateTimeOffset at) => Line(writer =>
+    {
+        WriteActions(writer, "undo", actions);
+        writer.WriteString("freezes", JobFormat.Time(at));
+    });
+
+    internal static byte[] Made(string path, FileIdentity identity) => Line(writer =>
+    {
+        writer.WriteStartObject("made");
+        writer.WriteString("path", path);
+        writer.WriteNumber("device", identity.Device);
+        writer.WriteNumber("inode", identity.Inode);
+        writer.WriteNumber("born", identity.Born);
+        writer.WriteEndObject();
+    });
+
     internal static byte[] Done(string what) => Line(writer => writer.WriteString("done", what));
 
     internal static byte[] Committed(string snapshotId, IReadOnlyList<UndoAction> superseded) => Line(writer =>
@@ -61,6 +80,8 @@ internal static class JournalFormat
 
     internal static byte[] Begun(DateTimeOffset at) =>
         Line(writer => writer.WriteString("begun", JobFormat.Time(at)));
+
+    internal static byte[] Failed() => Line(writer => writer.WriteBoolean("failed", true));
 
     internal static byte[] Ended(JobEnd end) => Line(writer =>
     {
@@ -118,7 +139,20 @@ internal static class JournalFormat
 
         if (line.TryGetProperty("undo", out var actions))
         {
-            undo.AddRange(actions.EnumerateArray().Select(ReadAction));
+            undo.AddRange(actions.EnumerateArray().Select(JournalActions.Read));
+            return line.TryGetProperty("freezes", out var at)
+                ? record with { Freezing = JobFormat.ReadTime(at.GetString() ?? "") }
+                : record;
+        }
+        else if (line.TryGetProperty("made", out var made))
+        {
+            Identify(
+                undo,
+                Text(made, "path"),
+                new FileIdentity(
+                    made.GetProperty("device").GetUInt64(),
+                    made.GetProperty("inode").GetUInt64(),
+                    made.GetProperty("born").GetInt64()));
         }
         else if (line.TryGetProperty("done", out var done))
         {
@@ -126,7 +160,7 @@ internal static class JournalFormat
         }
         else if (line.TryGetProperty("committed", out var committed))
         {
-            undo.AddRange(line.GetProperty("superseded").EnumerateArray().Select(ReadAction));
+            undo.AddRange(line.GetProperty("superseded").EnumerateArray().Select(JournalActions.Read));
             return record with { Committed = committed.GetString() };
         }
         else if (line.TryGetProperty("job", out var job))
@@ -136,6 +170,10 @@ internal static class JournalFormat
         else if (line.TryGetProperty("begun", out var begun))
         {
             return record with { Begun = JobFormat.ReadTime(begun.GetString() ?? "") };
+        }
+        else if (line.TryGetProperty("failed", out _))
+        {
+            return record with { HasFailed = true };
         }
         else if (line.TryGetProperty("ended", out var ended))
         {
@@ -150,85 +188,26 @@ internal static class JournalFormat
         writer.WriteStartArray(name);
         foreach (var action in actions)
         {
-            WriteAction(writer, action);
+            JournalActions.Write(writer, action);
         }
 
         writer.WriteEndArray();
     }
 
-    private static void WriteAction(Utf8JsonWriter writer, UndoAction action)
+    /// <summary>Writes down in a list of undo actions which file a name is.</summary>
+    internal static void Identify(List<UndoAction> undo, string path, FileIdentity identity)
     {
-        writer.WriteStartObject();
-        switch (action)
+        for (var index = 0; index < undo.Count; index++)
         {
-            case UndoAction.Job job:
-                Write(writer, "job", "id", job.JobId);
-                break;
-            case UndoAction.Export export:
-                Write(writer, "export", "id", export.Id);
-                break;
-            case UndoAction.NbdServer { Address.Path: { } path }:
-                Write(writer, "nbd-server", "path", path);
-                break;
-            case UndoAction.NbdServer server:
-                Write(writer, "nbd-server", "host", server.Address.Host!);
-                writer.WriteNumber("port", server.Address.Port);
-                break;
-            case UndoAction.Node node:
-                Write(writer, "node", "name", node.Name);
-                break;
-            case UndoAction.TemporaryBitmap bitmap:
-                Write(writer, "temporary-bitmap", "node", bitmap.NodeName);
-                writer.WriteString("name", bitmap.Name);
-                break;
-            case UndoAction.CheckpointBitmap bitmap:
-                Write(writer, "checkpoint-bitmap", "node", bitmap.NodeName);
-                writer.WriteString("name", bitmap.Name);
-                break;
-            case UndoAction.LocalFile file:
-                Write(writer, "file", "path", file.Path);
-                break;
-            case UndoAction.TargetFile file:
-                Write(writer, "target-file", "path", file.Path);
-                break;
-            case UndoAction.ServerObject item:
-                Write(writer, "object", "id", item.Id);
-                break;
-            case UndoAction.CheckpointFile file:
-                Write(writer, "checkpoint-file", "path", file.Path);
-                break;
-            case UndoAction.LocalDirectory directory:
-                Write(writer, "directory", "path", directory.Path);
-                break;
-            default:
-                throw new ArgumentException("an unknown undo action", nameof(action));
+            undo[index] = undo[index] switch
+            {
+                UndoAction.ScratchFile { Identity: null } file when file.Path == path =>
+                    file with { Identity = identity },
+                UndoAction.TargetFile { Identity: null } file when file.Path == path =>
+                    file with { Identity = identity },
+                var other => other,
+            };
         }
-
-        writer.WriteEndObject();
-    }
-
-    private static UndoAction ReadAction(JsonElement action) => Text(action, "kind") switch
-    {
-        "job" => new UndoAction.Job(Text(action, "id")),
-        "export" => new UndoAction.Export(Text(action, "id")),
-        "nbd-server" => new UndoAction.NbdServer(action.TryGetProperty("path", out _)
-            ? NbdAddress.Unix(Text(action, "path"))
-            : NbdAddress.Tcp(Text(action, "host"), action.GetProperty("port").GetInt32())),
-        "node" => new UndoAction.Node(Text(action, "name")),
-        "temporary-bitmap" => new UndoAction.TemporaryBitmap(Text(action, "node"), Text(action, "name")),
-        "checkpoint-bitmap" => new UndoAction.CheckpointBitmap(Text(action, "node"), Text(action, "name")),
-        "file" => new UndoAction.LocalFile(Text(action, "path")),
-        "target-file" => new UndoAction.TargetFile(Text(action, "path")),
-        "object" => new UndoAction.ServerObject(Text(action, "id")),
-        "checkpoint-file" => new UndoAction.CheckpointFile(Text(action, "path")),
-        "directory" => new UndoAction.LocalDirectory(Text(action, "path")),
-        var kind => throw new FormatException($"the undo action '{kind}' is not known"),
-    };
-
-    private static void Write(Utf8JsonWriter writer, string kind, string key, string value)
-    {
-        writer.WriteString("kind", kind);
-        writer.WriteString(key, value);
     }
 
     private static string Text(JsonElement element, string name) =>

@@ -15,6 +15,9 @@ public sealed record JournalJobDisk
     /// <summary>The node that gets the data: the target, or the scratch.</summary>
     public required string TargetNode { get; init; }
 
+    /// <summary>The export of the frozen view (pull); null for a push.</summary>
+    public JournalExport? Export { get; init; }
+
     /// <summary>The disk's size in bytes.</summary>
     public required long Size { get; init; }
 

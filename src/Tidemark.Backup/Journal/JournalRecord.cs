@@ -28,6 +28,13 @@ public sealed record JournalRecord
     /// <summary>A domain's backup; null when it had not got so far, and for runs into a repository.</summary>
     public JournalJob? Job { get; init; }
 
+    /// <summary>When the transaction was about to be sent; null when it was not.</summary>
+    public DateTimeOffset? Freezing { get; init; }
+
+    /// <summary>Whether the begin of a domain's backup has failed, so that everything of it is to be taken
+    /// back.</summary>
+    public bool HasFailed { get; init; }
+
     /// <summary>When the domain's backup had begun for certain: the instant of its transaction.</summary>
     public DateTimeOffset? Begun { get; init; }
 

@@ -51,6 +51,15 @@ public sealed class RunJournal : IDisposable
         }
     }
 
+    /// <summary>Notes what takes the transaction back that is the instant.</summary>
+    /// <param name="undo">What takes it back.</param>
+    /// <param name="at">The time.</param>
+    public void WillFreeze(IReadOnlyList<UndoAction> undo, DateTimeOffset at) =>
+        Append(JournalFormat.Freezing(undo, at));
+
+    /// <summary>Notes which file was made under a name that an undo action has.</summary>
+    public void Made(string path, FileIdentity identity) => Append(JournalFormat.Made(path, identity));
+
     /// <summary>Notes that the hypervisor's NBD server is ours.</summary>
     public void ServerStarted() => Append(JournalFormat.Done(JournalFormat.NbdServerDone));
 
@@ -90,6 +99,10 @@ public sealed class RunJournal : IDisposable
 
     /// <summary>Notes that a domain's backup runs.</summary>
     public void Begun(DateTimeOffset at) => Append(JournalFormat.Begun(at));
+
+    /// <summary>Notes that the begin of a domain's backup has failed: nobody is to take it for one that goes
+    /// on.</summary>
+    public void Failed() => Append(JournalFormat.Failed());
 
     /// <summary>Notes how a domain's backup ended.</summary>
     public void Ended(JobEnd end) => Append(JournalFormat.Ended(end));

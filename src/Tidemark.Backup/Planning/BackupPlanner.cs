@@ -301,7 +301,7 @@ public static class BackupPlanner
             List<UndoAction> undo = [];
             if (request.Nbd.Path is { } socket)
             {
-                undo.Add(new UndoAction.LocalFile(socket));
+                undo.Add(new UndoAction.ServerSocket(socket));
             }
 
             undo.Add(new UndoAction.NbdServer(request.Nbd));

@@ -83,7 +83,7 @@ internal sealed class DomainBackupSteps(
                 $"create the {what} file of disk '{disk.Name}'",
                 disk.Image.Path,
                 disk.Chain.Top.Filename,
-                [IsPull ? new UndoAction.LocalFile(disk.Image.Path) : new UndoAction.TargetFile(disk.Image.Path)]));
+                [IsPull ? new UndoAction.ScratchFile(disk.Image.Path) : new UndoAction.TargetFile(disk.Image.Path)]));
             if (disk.Format == "raw")
             {
                 AddCreation(
@@ -187,7 +187,7 @@ internal sealed class DomainBackupSteps(
         List<UndoAction> undo = [];
         if (nbd.Path is { } socket)
         {
-            undo.Add(new UndoAction.LocalFile(socket));
+            undo.Add(new UndoAction.ServerSocket(socket));
         }
 
         undo.Add(new UndoAction.NbdServer(nbd));
@@ -227,22 +227,33 @@ internal sealed class DomainBackupSteps(
 
     private void AddExport(DomainPlannedDisk disk)
     {
+        _steps.Add(Export(disk.Name, disk.ImageNode, disk.ExportId!, disk.ExportName!, disk.Temporary?.Name));
+    }
+
+    /// <summary>The step that publishes the frozen view of one disk.</summary>
+    /// <param name="disk">The disk's name.</param>
+    /// <param name="node">The scratch's node.</param>
+    /// <param name="id">The export's id.</param>
+    /// <param name="name">Its NBD name.</param>
+    /// <param name="bitmap">The temporary bitmap; null when the whole disk is read.</param>
+    internal static PlanStep.Command Export(string disk, string node, string id, string name, string? bitmap)
+    {
         JsonObject export = new()
         {
             ["type"] = "nbd",
-            ["id"] = disk.ExportId,
-            ["node-name"] = disk.ImageNode,
+            ["id"] = id,
+            ["node-name"] = node,
             ["writable"] = false,
-            ["name"] = disk.ExportName,
+            ["name"] = name,
         };
-        if (disk.Temporary is { } temporary)
+        if (bitmap is not null)
         {
-            export["bitmaps"] = new JsonArray((JsonNode)temporary.Name);
+            export["bitmaps"] = new JsonArray((JsonNode)bitmap);
         }
 
-        _steps.Add(new PlanStep.Command(
-            $"export the frozen view of disk '{disk.Name}'",
+        return new PlanStep.Command(
+            $"export the frozen view of disk '{disk}'",
             new QmpCommand("block-export-add", export),
-            [new UndoAction.Export(disk.ExportId!)]));
+            [new UndoAction.Export(id)]);
     }
 }

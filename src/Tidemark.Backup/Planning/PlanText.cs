@@ -145,6 +145,8 @@ public static class PlanText
         return undo switch
         {
             UndoAction.LocalFile file => $"delete {file.Path}",
+            UndoAction.ServerSocket file => $"delete {file.Path}",
+            UndoAction.ScratchFile file => $"delete {file.Path}",
             UndoAction.TargetFile file => $"unless it succeeded: delete {file.Path}",
             UndoAction.CheckpointFile file => $"unless it succeeded: delete {file.Path}",
             UndoAction.LocalDirectory directory => $"delete directory {directory.Path}",

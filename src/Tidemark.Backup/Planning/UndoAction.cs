@@ -36,17 +36,30 @@ public abstract record UndoAction
     /// <param name="Name">Its name.</param>
     public sealed record CheckpointBitmap(string NodeName, string Name) : UndoAction;
 
-    /// <summary>Deletes a file or socket on this machine.</summary>
+    /// <summary>Deletes a file on this machine whose name nobody else would take: the run's id is in it, or it lies in
+    /// the state directory.</summary>
     /// <param name="Path">Its full path.</param>
     public sealed record LocalFile(string Path) : UndoAction;
+
+    /// <summary>Deletes the socket of the hypervisor's NBD server, unless somebody listens there.</summary>
+    /// <param name="Path">Its full path.</param>
+    public sealed record ServerSocket(string Path) : UndoAction;
+
+    /// <summary>Deletes a scratch file on this machine, unless another file has its name by now.</summary>
+    /// <param name="Path">Its full path.</param>
+    /// <param name="Identity">Which file it is; null when it was not made for certain: then it is deleted only if it is
+    /// empty.</param>
+    public sealed record ScratchFile(string Path, FileIdentity? Identity = null) : UndoAction;
 
     /// <summary>Removes an object of the hypervisor, for example the TLS certificates of its NBD server.</summary>
     /// <param name="Id">The object's id.</param>
     public sealed record ServerObject(string Id) : UndoAction;
 
-    /// <summary>Deletes a backup's target file on this machine, unless the backup succeeded.</summary>
+    /// <summary>Deletes a backup's target file on this machine, unless the backup succeeded or another file has its name
+    /// by now.</summary>
     /// <param name="Path">Its full path.</param>
-    public sealed record TargetFile(string Path) : UndoAction;
+    /// <param name="Identity">As of a scratch file.</param>
+    public sealed record TargetFile(string Path, FileIdentity? Identity = null) : UndoAction;
 
     /// <summary>Deletes the new checkpoint's definition on this machine, unless the backup succeeded.</summary>
     /// <param name="Path">Its full path.</param>

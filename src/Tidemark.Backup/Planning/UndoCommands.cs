@@ -3,11 +3,13 @@ using Tidemark.Qmp;
 
 namespace Tidemark.Backup.Planning;
 
-/// <summary>The commands that take an effect back at the hypervisor.</summary>
+/// <summary>The commands that take an effect back at the hypervisor: those that a plan shows are those that are
+/// sent.</summary>
 public static class UndoCommands
 {
     /// <summary>The commands in their order; none for what concerns only this machine.</summary>
-    /// <remarks>A job is cancelled where it still runs, and dismissed when it has ended.</remarks>
+    /// <remarks>Of a job's two the first is for one that still runs, the second for one that has ended; every other
+    /// effect has one.</remarks>
     public static IReadOnlyList<QmpCommand> Of(UndoAction undo) => undo switch
     {
         UndoAction.Job job => [Make("job-cancel", ("id", job.JobId)), Make("job-dismiss", ("id", job.JobId))],

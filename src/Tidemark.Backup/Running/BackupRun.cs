@@ -164,8 +164,8 @@ internal sealed class BackupRun
             return;
         }
 
-        var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
-            .ConfigureAwait(false);
+        var graph = await HypervisorReader.ReadGraphAsync(
+            monitor, capabilities, cancellationToken, _disks.Select(disk => disk.Plan.JobId)).ConfigureAwait(false);
         foreach (var disk in _disks)
         {
             if (disk.Plan.Temporary is { } temporary)

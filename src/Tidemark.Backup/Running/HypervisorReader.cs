@@ -49,8 +49,16 @@ internal static class HypervisorReader
     }
 
     /// <summary>The graph at this moment.</summary>
+    /// <param name="monitor">The hypervisor.</param>
+    /// <param name="capabilities">What it can do.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="endless">The jobs of a pull of ours, which do not end by themselves.</param>
+    /// <exception cref="BackupException">Its answer is not understood; or it would die of the question.</exception>
     internal static async Task<GraphSnapshot> ReadGraphAsync(
-        IMonitor monitor, HypervisorCapabilities capabilities, CancellationToken cancellationToken)
+        IMonitor monitor,
+        HypervisorCapabilities capabilities,
+        CancellationToken cancellationToken,
+        IEnumerable<string>? endless = null)
     {
         async Task<JsonElement> Ask(string name, JsonObject? arguments = null) => capabilities.Has(name)
             ? await monitor.ExecuteAsync(new QmpCommand(name, arguments), cancellationToken).ConfigureAwait(false)
@@ -58,7 +66,7 @@ internal static class HypervisorReader
 
         if (capabilities.DiesOverEndedBackups)
         {
-            await RefuseOverEndedBackupsAsync(monitor, cancellationToken).ConfigureAwait(false);
+            await RefuseOverBackupsAsync(monitor, endless ?? [], cancellationToken).ConfigureAwait(false);
         }
 
         // With the edges at hand the nodes' nested images are not needed, which grow with the square of a chain.
@@ -78,16 +86,28 @@ internal static class HypervisorReader
         return Understand(() => GraphParser.Parse(replies));
     }
 
-    // Better no answer than a guest that is killed by the question.
-    private static async Task RefuseOverEndedBackupsAsync(IMonitor monitor, CancellationToken cancellationToken)
+    // Better no answer than a guest that is killed by the question. A job that runs may end before the question.
+    private static async Task RefuseOverBackupsAsync(
+        IMonitor monitor, IEnumerable<string> endless, CancellationToken cancellationToken)
     {
         var jobs = await ReadJobsAsync(monitor, cancellationToken).ConfigureAwait(false);
-        if (jobs.FirstOrDefault(job => job is { Type: "backup", IsConcluded: true }) is { } ended)
+        foreach (var job in jobs.Where(job => job.Type == "backup"))
         {
-            throw new BackupException(
-                BackupErrorKind.Hypervisor,
-                $"backup job '{ended.Id}' has ended and is still listed; this version of QEMU dies when it is asked "
-                    + "for its nodes then. Let whoever began the job dismiss it (job-dismiss), then try again");
+            if (job.IsConcluded)
+            {
+                throw new BackupException(
+                    BackupErrorKind.Hypervisor,
+                    $"backup job '{job.Id}' has ended and is still listed; this version of QEMU dies when it is asked "
+                        + "for its nodes then. Let whoever began the job dismiss it (job-dismiss), then try again");
+            }
+
+            if (!job.IsStill && !endless.Contains(job.Id))
+            {
+                throw new BackupException(
+                    BackupErrorKind.Hypervisor,
+                    $"backup job '{job.Id}' runs; this version of QEMU dies when it is asked for its nodes while such "
+                        + "a job ends. Wait for its end, then try again");
+            }
         }
     }
 
@@ -97,6 +117,15 @@ internal static class HypervisorReader
     {
         var reply = await monitor.ExecuteAsync(new QmpCommand("query-jobs"), cancellationToken).ConfigureAwait(false);
         return Understand(() => GraphParser.ParseJobs(reply));
+    }
+
+    /// <summary>The exports at this moment.</summary>
+    internal static async Task<IReadOnlyList<GraphExport>> ReadExportsAsync(
+        IMonitor monitor, CancellationToken cancellationToken)
+    {
+        var reply = await monitor.ExecuteAsync(new QmpCommand("query-block-exports"), cancellationToken)
+            .ConfigureAwait(false);
+        return Understand(() => GraphParser.ParseExports(reply));
     }
 
     private static T Understand<T>(Func<T> parse)

@@ -1,4 +1,5 @@
 using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Planning;
 
 namespace Tidemark.Backup.Running;
 
@@ -20,9 +21,11 @@ internal static class LocalEffects
     /// <summary>Creates an empty file that only its owner may read or write.</summary>
     /// <param name="path">Its full path; what exists is refused.</param>
     /// <param name="likePath">Whose owner it gets, if this process may give files away and that file is here.</param>
+    /// <returns>Which file it is.</returns>
     /// <exception cref="FileNotMadeException">It exists, or cannot be made; then nothing was made.</exception>
-    internal static void CreateFile(string path, string likePath)
+    internal static FileIdentity CreateFile(string path, string likePath)
     {
+        FileIdentity identity;
         try
         {
             using (new FileStream(path, new FileStreamOptions
@@ -32,6 +35,8 @@ internal static class LocalEffects
                 UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
             }))
             {
+                identity = FileStatus.Read(path)?.Identity
+                    ?? throw new IOException("it was gone as soon as it was made");
             }
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -40,6 +45,7 @@ internal static class LocalEffects
         }
 
         FileOwner.Copy(likePath, path);
+        return identity;
     }
 
     /// <summary>Makes a directory that only its owner may enter.</summary>

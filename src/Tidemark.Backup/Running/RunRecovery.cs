@@ -81,6 +81,13 @@ internal sealed class RunRecovery
             return record is not null;
         }
 
+        var jobs = await HypervisorReader.ReadJobsAsync(monitor, cancellationToken).ConfigureAwait(false);
+        if (jobs.Any(job => RunNames.RunOfTemporary(job.Id) == record.RunId))
+        {
+            // Not asked for its nodes over a job that may end at any moment: QEMU 5.2 would die.
+            return true;
+        }
+
         var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
             .ConfigureAwait(false);
         return graph.Nodes.Any(node => RunNames.RunOfTemporary(node.Name) == record.RunId
@@ -97,14 +104,10 @@ internal sealed class RunRecovery
     {
         if (folder.ReadJournal() is { } record)
         {
-            // The jobs first: QEMU 7.2 aborts when its nodes are listed while a blockdev-create formats one, and 5.2
-            // while a backup job that has ended is still listed. What fails here fails again below.
-            var executor = new UndoExecutor(monitor, _time);
-            await executor.UndoAllAsync([.. record.Undo.OfType<UndoAction.Job>()]).ConfigureAwait(false);
-            var graph = await HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken)
-                .ConfigureAwait(false);
-            var undo = record.Undo.Where(action => IsToBeUndone(action, record, graph)).ToList();
-            var errors = await executor.UndoAllAsync(undo).ConfigureAwait(false);
+            var errors = await new UndoExecutor(monitor, _time).UndoLeftAsync(
+                record.Undo,
+                () => HypervisorReader.ReadGraphAsync(monitor, capabilities, cancellationToken),
+                (action, graph) => IsToBeUndone(action, record, graph)).ConfigureAwait(false);
             if (errors.Count > 0)
             {
                 throw new BackupException(

@@ -59,7 +59,15 @@ internal sealed class StepExecutor
             LocalEffects.RefuseExisting(create.Path);
         }
 
-        _journal.WillDo(step.Undo);
+        if (step is PlanStep.Transaction)
+        {
+            _journal.WillFreeze(step.Undo, _time.GetUtcNow());
+        }
+        else
+        {
+            _journal.WillDo(step.Undo);
+        }
+
         var before = _undo.Count;
         _undo.AddRange(step.Undo);
         try
@@ -139,7 +147,9 @@ internal sealed class StepExecutor
                 await RunJobAsync(job, monitor, jobs, cancellationToken).ConfigureAwait(false);
                 break;
             case PlanStep.CreateFile create:
-                LocalEffects.CreateFile(create.Path, create.LikePath);
+                var identity = LocalEffects.CreateFile(create.Path, create.LikePath);
+                JournalFormat.Identify(_undo, create.Path, identity);
+                _journal.Made(create.Path, identity);
                 break;
             case PlanStep.Unlink unlink:
                 LocalEffects.Unlink(unlink.Path);

@@ -62,31 +62,50 @@ internal sealed class UndoExecutor
     }
 
     /// <summary>
-    /// Where a hypervisor dies when it is asked for its nodes over an ended backup job
-    /// (<see cref="HypervisorCapabilities.DiesOverEndedBackups"/>), the jobs are undone before anything is asked;
-    /// elsewhere nothing is done.
+    /// Undoes what a journal names whose command is gone: which of it is to be undone depends on what the hypervisor
+    /// shows by now. Exports and jobs are undone before it is asked for its nodes, always: QEMU 7.2 aborts when it is
+    /// asked while a <c>blockdev-create</c> formats one, and 5.2 while a backup job that has ended is still listed. The
+    /// exports first, as everywhere: nobody reads a view that nothing keeps frozen any more.
     /// </summary>
+    /// <param name="actions">What the journal names, in the order of the effects.</param>
+    /// <param name="readGraph">Asks for the graph, once.</param>
+    /// <param name="isToBeUndone">Whether an action is to be undone in that graph.</param>
     /// <returns>What failed.</returns>
-    internal Task<IReadOnlyList<string>> UndoJobsFirstAsync(
-        IReadOnlyList<UndoAction> actions, HypervisorCapabilities capabilities) =>
-        capabilities.DiesOverEndedBackups
-            ? UndoAllAsync([.. actions.Where(action => action is UndoAction.Job)])
-            : Task.FromResult<IReadOnlyList<string>>([]);
+    internal async Task<IReadOnlyList<string>> UndoLeftAsync(
+        IReadOnlyList<UndoAction> actions,
+        Func<Task<GraphSnapshot>> readGraph,
+        Func<UndoAction, GraphSnapshot, bool> isToBeUndone)
+    {
+        // What fails here fails again below, and is reported there.
+        await UndoAllAsync([.. actions.Where(action => action is UndoAction.Export or UndoAction.Job)])
+            .ConfigureAwait(false);
+        var graph = await readGraph().ConfigureAwait(false);
+        return await UndoAllAsync([.. actions.Where(action => isToBeUndone(action, graph))]).ConfigureAwait(false);
+    }
 
     /// <summary>Whether an action concerns only this machine.</summary>
     internal static bool IsLocal(UndoAction action) => action is UndoAction.LocalFile or UndoAction.LocalDirectory
-        or UndoAction.TargetFile or UndoAction.CheckpointFile;
+        or UndoAction.TargetFile or UndoAction.CheckpointFile or UndoAction.ScratchFile or UndoAction.ServerSocket;
 
     private Task UndoAsync(UndoAction action)
     {
         switch (action)
         {
             case UndoAction.LocalFile file:
-                return Delete(file.Path);
-            case UndoAction.TargetFile file:
-                return Delete(file.Path);
+                FileRemoval.Delete(file.Path);
+                return Task.CompletedTask;
             case UndoAction.CheckpointFile file:
-                return Delete(file.Path);
+                FileRemoval.Delete(file.Path);
+                return Task.CompletedTask;
+            case UndoAction.ScratchFile file:
+                FileRemoval.DeleteOurs(file.Path, file.Identity);
+                return Task.CompletedTask;
+            case UndoAction.TargetFile file:
+                FileRemoval.DeleteOurs(file.Path, file.Identity);
+                return Task.CompletedTask;
+            case UndoAction.ServerSocket socket:
+                FileRemoval.DeleteSocket(socket.Path);
+                return Task.CompletedTask;
             case UndoAction.LocalDirectory directory:
                 if (Directory.Exists(directory.Path))
                 {
@@ -96,32 +115,21 @@ internal sealed class UndoExecutor
                 return Task.CompletedTask;
         }
 
-        return _monitor is null ? Task.CompletedTask : action switch
-        {
-            UndoAction.Job job => EndJobAsync(job.JobId),
-            UndoAction.Export export => RemoveAsync(
-                "block-export-del",
-                new JsonObject { ["id"] = export.Id, ["mode"] = "hard" },
-                graph => graph.Exports.All(other => other.Id != export.Id)),
-            UndoAction.NbdServer => StopServerAsync(),
-            UndoAction.Node node => RemoveAsync(
-                "blockdev-del", new JsonObject { ["node-name"] = node.Name }, graph => graph.Find(node.Name) is null),
-            UndoAction.TemporaryBitmap bitmap => RemoveBitmapAsync(bitmap.NodeName, bitmap.Name),
-            UndoAction.CheckpointBitmap bitmap => RemoveBitmapAsync(bitmap.NodeName, bitmap.Name),
-            UndoAction.ServerObject item => RemoveObjectAsync(item.Id),
-            _ => throw new ArgumentException("an unknown undo action", nameof(action)),
-        };
+        return _monitor is null ? Task.CompletedTask : UndoThereAsync(action, UndoCommands.Of(action));
     }
 
-    private static Task Delete(string path)
+    // At the hypervisor, by the very commands that a plan shows.
+    private Task UndoThereAsync(UndoAction action, IReadOnlyList<QmpCommand> commands) => action switch
     {
-        if (File.Exists(path))
-        {
-            File.Delete(path);
-        }
-
-        return Task.CompletedTask;
-    }
+        UndoAction.Job job => EndJobAsync(job.JobId, cancel: commands[0], dismiss: commands[1]),
+        UndoAction.Export export => RemoveExportAsync(export.Id, commands[0]),
+        UndoAction.NbdServer => StopServerAsync(commands[0]),
+        UndoAction.Node node => RemoveAsync(commands[0], graph => graph.Find(node.Name) is null),
+        UndoAction.TemporaryBitmap bitmap => RemoveBitmapAsync(bitmap.NodeName, bitmap.Name),
+        UndoAction.CheckpointBitmap bitmap => RemoveBitmapAsync(bitmap.NodeName, bitmap.Name),
+        UndoAction.ServerObject => RemoveObjectAsync(commands[0]),
+        _ => throw new ArgumentException("an unknown undo action", nameof(action)),
+    };
 
     /// <summary>
     /// Removes a bitmap; one that is not there counts as removed. A hypervisor that was started anew may show the disk
@@ -131,8 +139,7 @@ internal sealed class UndoExecutor
     internal async Task RemoveBitmapAsync(string node, string name)
     {
         Task<GraphSnapshot?> RemoveFrom(string place) => RemoveAsync(
-            "block-dirty-bitmap-remove",
-            new JsonObject { ["node"] = place, ["name"] = name },
+            UndoCommands.Of(new UndoAction.TemporaryBitmap(place, name))[0],
             graph => graph.Find(place)?.FindBitmap(name) is null);
 
         if (await RemoveFrom(node).ConfigureAwait(false) is { } graph
@@ -145,7 +152,7 @@ internal sealed class UndoExecutor
         }
     }
 
-    private async Task EndJobAsync(string id)
+    private async Task EndJobAsync(string id, QmpCommand cancel, QmpCommand dismiss)
     {
         var deadline = _time.GetTimestamp();
         while (true)
@@ -159,8 +166,7 @@ internal sealed class UndoExecutor
             }
 
             // Cancelling is asked for again as long as the job runs: one that is just beginning may refuse it.
-            await TryAsync(job.IsConcluded ? "job-dismiss" : "job-cancel", new JsonObject { ["id"] = id })
-                .ConfigureAwait(false);
+            await TryAsync(job.IsConcluded ? dismiss : cancel).ConfigureAwait(false);
             if (_time.GetElapsedTime(deadline) > BackupLimits.UndoTimeout)
             {
                 throw new BackupException(
@@ -172,9 +178,9 @@ internal sealed class UndoExecutor
     }
 
     // An object that is not there, or was never made, answers so.
-    private async Task RemoveObjectAsync(string id)
+    private async Task RemoveObjectAsync(QmpCommand command)
     {
-        if (await TryAsync("object-del", new JsonObject { ["id"] = id }).ConfigureAwait(false) is { } error
+        if (await TryAsync(command).ConfigureAwait(false) is { } error
             && !error.Message.Contains("not found", StringComparison.Ordinal))
         {
             throw error;
@@ -182,10 +188,10 @@ internal sealed class UndoExecutor
     }
 
     // A server cannot be asked for: only what stopping it answers tells whether one runs.
-    private async Task StopServerAsync()
+    private async Task StopServerAsync(QmpCommand command)
     {
         var start = _time.GetTimestamp();
-        while (await TryAsync("nbd-server-stop", null).ConfigureAwait(false) is { } error
+        while (await TryAsync(command).ConfigureAwait(false) is { } error
             && !error.Message.Contains("not running", StringComparison.Ordinal))
         {
             if (_time.GetElapsedTime(start) > BackupLimits.UndoTimeout)
@@ -197,21 +203,41 @@ internal sealed class UndoExecutor
         }
     }
 
-    // The graph in which what was to be removed is gone; null when the command did it.
-    private async Task<GraphSnapshot?> RemoveAsync(
-        string command, JsonObject arguments, Func<GraphSnapshot, bool> isGone)
+    // An export is removed in the background. It is looked for without asking for nodes: see UndoLeftAsync.
+    private async Task RemoveExportAsync(string id, QmpCommand command)
     {
         var start = _time.GetTimestamp();
         while (true)
         {
-            var error = await TryAsync(command, (JsonObject)arguments.DeepClone()).ConfigureAwait(false);
-            if (error is null && command != "block-export-del")
+            var error = await TryAsync(command).ConfigureAwait(false);
+            var exports = await LimitAsync(token => HypervisorReader.ReadExportsAsync(_monitor!, token))
+                .ConfigureAwait(false);
+            if (exports.All(other => other.Id != id))
+            {
+                return;
+            }
+
+            if (_time.GetElapsedTime(start) > BackupLimits.UndoTimeout)
+            {
+                throw error ?? StillThere(command);
+            }
+
+            await Task.Delay(s_pause, _time).ConfigureAwait(false);
+        }
+    }
+
+    // The graph in which what was to be removed is gone; null when the command did it.
+    private async Task<GraphSnapshot?> RemoveAsync(QmpCommand command, Func<GraphSnapshot, bool> isGone)
+    {
+        var start = _time.GetTimestamp();
+        while (true)
+        {
+            if (await TryAsync(command).ConfigureAwait(false) is not { } error)
             {
                 return null;
             }
 
-            // Refused: because it is gone already, or because something still uses it for a moment. An export is
-            // removed in the background, so it is looked for in both cases.
+            // Refused: because it is gone already, or because something still uses it for a moment.
             _capabilities ??= await LimitAsync(token => HypervisorReader.ReadCapabilitiesAsync(_monitor!, token))
                 .ConfigureAwait(false);
             var graph = await LimitAsync(token => HypervisorReader.ReadGraphAsync(_monitor!, _capabilities, token))
@@ -223,20 +249,21 @@ internal sealed class UndoExecutor
 
             if (_time.GetElapsedTime(start) > BackupLimits.UndoTimeout)
             {
-                throw error ?? new BackupException(
-                    BackupErrorKind.Hypervisor, $"{command}: still there after {BackupLimits.UndoTimeout}");
+                throw error;
             }
 
             await Task.Delay(s_pause, _time).ConfigureAwait(false);
         }
     }
 
-    private async Task<Exception?> TryAsync(string command, JsonObject? arguments)
+    private static BackupException StillThere(QmpCommand command) => new(
+        BackupErrorKind.Hypervisor, $"{command.Name}: still there after {BackupLimits.UndoTimeout}");
+
+    private async Task<Exception?> TryAsync(QmpCommand command)
     {
         try
         {
-            await LimitAsync(token => _monitor!.ExecuteAsync(new QmpCommand(command, arguments), token))
-                .ConfigureAwait(false);
+            await LimitAsync(token => _monitor!.ExecuteAsync(Fresh(command), token)).ConfigureAwait(false);
             return null;
         }
         catch (QmpException exception) when (exception.ErrorClass != QmpException.MonitorClosed)
@@ -244,6 +271,10 @@ internal sealed class UndoExecutor
             return exception;
         }
     }
+
+    // A command's arguments are the monitor's once they were handed over, and a command may be tried again.
+    private static QmpCommand Fresh(QmpCommand command) =>
+        command with { Arguments = (JsonObject?)command.Arguments?.DeepClone() };
 
     // A hypervisor that hangs must not hang the undo for ever: each command has its time.
     private async Task<T> LimitAsync<T>(Func<CancellationToken, Task<T>> ask)

@@ -35,6 +35,12 @@ internal sealed class MonitorProxy : IAsyncDisposable
     /// <summary>What the test does then; the reply is passed on when it has ended and returned true.</summary>
     public Func<Task<bool>>? Interrupt { get; set; }
 
+    /// <summary>Told of each command before it is passed on; false: it is not, and the connection is closed.</summary>
+    public Func<string, Task<bool>>? OnCommand { get; set; }
+
+    /// <summary>The same for each reply.</summary>
+    public Func<string, Task<bool>>? OnReply { get; set; }
+
     /// <summary>What an interruption failed with; the connection was closed then.</summary>
     public Exception? Failure { get; private set; }
 
@@ -79,8 +85,13 @@ internal sealed class MonitorProxy : IAsyncDisposable
             await far.ConnectAsync(new UnixDomainSocketEndPoint(_monitor), _stop.Token);
             var waiting = new Lock();
             var armed = false;
-            var there = PumpAsync(near, far, line =>
+            var there = PumpAsync(near, far, async line =>
             {
+                if (OnCommand is { } onCommand && line.Contains("\"execute\"") && !await onCommand(line))
+                {
+                    return false;
+                }
+
                 var names = line.Contains($"\"{After}\"");
                 if (names)
                 {
@@ -92,14 +103,20 @@ internal sealed class MonitorProxy : IAsyncDisposable
                     armed |= names;
                 }
 
-                return Task.FromResult(true);
+                return true;
             });
             var back = PumpAsync(far, near, async line =>
             {
+                var isReply = line.Contains("\"return\"") || line.Contains("\"error\"");
+                if (OnReply is { } onReply && isReply && !await onReply(line))
+                {
+                    return false;
+                }
+
                 bool now;
                 lock (waiting)
                 {
-                    now = armed && (line.Contains("\"return\"") || line.Contains("\"error\""));
+                    now = armed && isReply;
                     armed &= !now;
                 }
 

@@ -79,6 +79,22 @@ internal sealed class TidemarkProgram(string folder, string password = "a passwo
     public Process Start(IEnumerable<string> arguments) =>
         BackgroundProgram.Start(Executable, arguments, Environment);
 
+    /// <summary>Starts the program, its errors for the test to read.</summary>
+    public Process StartQuietly(IEnumerable<string> arguments)
+    {
+        var start = new ProcessStartInfo(Executable, arguments)
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+        };
+        foreach (var (key, value) in Environment)
+        {
+            start.Environment[key] = value;
+        }
+
+        return Process.Start(start) ?? throw new InvalidOperationException($"could not start {Executable}");
+    }
+
     private static string OutputOf(string program, string[] arguments, ToolResult result) => result.ExitCode == 0
         ? result.Output
         : throw new InvalidOperationException(

@@ -1,0 +1,80 @@
+using Tidemark.Interop.Tests.Hypervisors;
+using Tidemark.Interop.Tests.Kills;
+using Xunit;
+
+namespace Tidemark.Interop.Tests;
+
+/// <summary>
+/// <c>domain backup-begin</c> is killed before each command that it would send, and after each command's effect, one
+/// after the other. Killed before its transaction: the next command of the domain takes everything back. Killed after
+/// it: the backup has begun, and the next command finds it; it is right, can be ended, and its checkpoint stays or goes
+/// as that of any other backup (docs/design/010). Either way nothing else is left, the older checkpoint stands, and the
+/// next backup is an increment.
+/// </summary>
+[Trait("Category", "Interop")]
+[Trait("Category", "Long")]
+public sealed class DomainKilledTests
+{
+    /// <summary>Each hypervisor with each mode, or fewer.</summary>
+    public static TheoryData<HypervisorKind, string, string> Cells
+    {
+        get
+        {
+            var data = new TheoryData<HypervisorKind, string, string>();
+            foreach (var ((kind, version), index) in Versions.Some.Select((each, index) => (each, index)))
+            {
+                foreach (var mode in new[] { "push", "pull" })
+                {
+                    if (Soak.IsAsked || (mode == "push") == (index == 0))
+                    {
+                        data.Add(kind, version, mode);
+                    }
+                }
+            }
+
+            return data;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cells))]
+    public async Task A_begin_that_is_killed_has_begun_or_leaves_nothing(
+        HypervisorKind kind, string version, string mode)
+    {
+        await using var desk = await DomainDesk.CreateAsync(kind, version, mode);
+        var kills = new KillRun(desk.Scene, desk.Proxy);
+        await desk.RunAsync("checkpoint-create-as", "first");
+        await desk.Scene.WriteAsync(0, 77);
+        var (undone, begun) = (0, 0);
+        foreach (var (number, isAfter) in KillRun.Places(Soak.IsAsked ? 1 : 3))
+        {
+            var checkpoint = $"c{number}{(isAfter ? "after" : "")}";
+            var point = await kills.RunAsync(
+                Victim.Tidemark, number, isAfter, await desk.BeginAsync(checkpoint));
+            if (point is { IsFrozen: false })
+            {
+                undone++;
+                var listed = await desk.CheckpointsAsync();
+                Assert.True(listed == "first", $"{listed}. {point}");
+                await desk.Scene.AssertNothingLeftAsync($"{point}");
+                var bitmap = Assert.Single(await desk.Scene.Hypervisor.BitmapsAsync(
+                    TestContext.Current.CancellationToken));
+                Assert.Equal("first", bitmap.Name);
+                Assert.Empty(Directory.EnumerateFileSystemEntries(desk.Images));
+                continue;
+            }
+
+            begun += point is null ? 0 : 1;
+            await desk.CheckBegunAsync(checkpoint, givesUp: begun % 2 == 1, writes: 1, $"{point}");
+            Assert.Equal("first", await desk.CheckpointsAsync());
+            Assert.Equal("valid", await desk.StateAsync("first"));
+            if (point is null)
+            {
+                break;
+            }
+        }
+
+        Assert.InRange(undone, Soak.IsAsked ? 16 : 5, KillRun.MostCommands);
+        Assert.InRange(begun, 1, KillRun.MostCommands);
+    }
+}

@@ -1,0 +1,109 @@
+using Tidemark.Interop.Tests.Hypervisors;
+using Tidemark.Interop.Tests.Kills;
+using Xunit;
+
+namespace Tidemark.Interop.Tests;
+
+/// <summary>
+/// The hypervisor is killed before each command of a run, and after each command's effect, and started again on the same
+/// images. What it held is gone with it; the next command takes back the rest. A bitmap that was in the image is
+/// inconsistent then, one that was not is missing: both are listed so, an increment since such a checkpoint is refused
+/// or, where that is allowed, read whole with the reason, and the checkpoint can be deleted.
+/// </summary>
+[Trait("Category", "Interop")]
+[Trait("Category", "Long")]
+public sealed class HypervisorKilledTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    /// <summary>Each hypervisor with each mode, or fewer.</summary>
+    public static TheoryData<HypervisorKind, string, string> Cells
+    {
+        get
+        {
+            var data = new TheoryData<HypervisorKind, string, string>();
+            foreach (var ((kind, version), index) in Versions.Some.Select((each, index) => (each, index)))
+            {
+                foreach (var mode in new[] { "push", "pull" })
+                {
+                    if (Soak.IsAsked || (mode == "push") == (index == 2))
+                    {
+                        data.Add(kind, version, mode);
+                    }
+                }
+            }
+
+            return data;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cells))]
+    public async Task A_backup_of_a_domain_leaves_nothing(HypervisorKind kind, string version, string mode)
+    {
+        await using var desk = await DomainDesk.CreateAsync(kind, version, mode);
+        var kills = new KillRun(desk.Scene, desk.Proxy);
+        var hypervisor = desk.Scene.Hypervisor;
+        var killed = 0;
+        foreach (var (number, isAfter) in KillRun.Places(Soak.IsAsked ? 1 : 7))
+        {
+            await desk.RunAsync("checkpoint-create-as", "first");
+            if (killed % 2 == 0)
+            {
+                // From now on the bitmap is in the image, not only in the hypervisor's memory.
+                await hypervisor.StopAsync(Token);
+                await hypervisor.StartAsync(Token);
+            }
+
+            var point = await kills.RunAsync(Victim.Hypervisor, number, isAfter, await desk.BeginAsync("second"));
+            if (point is null)
+            {
+                await desk.CheckBegunAsync("second", givesUp: true, 0, "");
+                break;
+            }
+
+            await hypervisor.StartAsync(Token);
+            await AssertLeftOverAsync(desk, point, wasStored: killed++ % 2 == 0);
+            await desk.RunAsync("checkpoint-delete", "first");
+            Assert.Empty(await hypervisor.BitmapsAsync(Token));
+        }
+
+        Assert.InRange(killed, Soak.IsAsked ? 20 : 4, KillRun.MostCommands);
+    }
+
+    private static async Task AssertLeftOverAsync(DomainDesk desk, KillPoint point, bool wasStored)
+    {
+        Assert.Equal("first", await desk.CheckpointsAsync());
+        await AssertOnlyBitmapsAsync(desk, point);
+        var left = Directory.EnumerateFileSystemEntries(desk.Images).ToList();
+
+        // A push that had begun, and nobody saw its end: the target may be whole.
+        left.RemoveAll(path => point.IsFrozen && path == desk.Target + ".unverified");
+        Assert.True(left.Count == 0, $"{string.Join(' ', left)}. {point}");
+        File.Delete(desk.Target + ".unverified");
+        var state = await desk.StateAsync("first");
+        var bitmaps = await desk.Scene.Hypervisor.BitmapsAsync(Token);
+        var bitmap = bitmaps.SingleOrDefault();
+        Assert.Equal(wasStored, bitmap is not null);
+        Assert.Equal(
+            bitmap is null ? "missing" : bitmap.Inconsistent ? "inconsistent" : "valid", state);
+        if (state != "valid")
+        {
+            var refused = await desk.Scene.Tidemark.RunAsync(await desk.BeginAsync("second"));
+            Assert.True(refused.ExitCode != 0 && refused.Error.Contains("first"), $"{refused.Error}. {point}");
+        }
+
+        var begun = await desk.Scene.Tidemark.RunAsync(await desk.BeginAsync("second", "--fallback-full"));
+        Assert.True(begun.ExitCode == 0, $"{begun.Error}. {point}");
+        await desk.CheckBegunAsync(
+            "second", givesUp: true, 0, $"the next one. {point}", state == "valid" ? "incremental" : "full");
+    }
+
+    // The hypervisor's own view of what is left, but for the bitmaps that no longer record.
+    private static async Task AssertOnlyBitmapsAsync(DomainDesk desk, KillPoint point)
+    {
+        var left = await desk.Scene.Hypervisor.LeftoversAsync(Token);
+        left.Remove("bitmap first of vda");
+        Assert.True(left.Count == 0, $"{string.Join(' ', left)}. {point}");
+    }
+}
