@@ -107,7 +107,8 @@ public sealed class ChainTests
         }
         catch (InvalidOperationException exception)
         {
-            throw new InvalidOperationException($"{kind} {mode}: {exception.Message}\n{proxy.Failure}", exception);
+            throw new InvalidOperationException(
+                $"{kind} {mode}: {exception.Message}\n{scene.Hypervisor.Fate}\n{proxy.Failure}", exception);
         }
 
         Assert.Null(proxy.Interrupt);

@@ -230,8 +230,8 @@ public sealed class DomainService
         };
     }
 
-    // Whoever comes later must not take it for a backup that goes on. If even that cannot be written, what is taken back
-    // now is all that can be done.
+    // Whoever comes later must not take it for a backup that goes on. If even that cannot be written, what is taken
+    // back now is all that can be done.
     private void SayFailed(RunJournal journal)
     {
         try

@@ -125,7 +125,15 @@ internal sealed class DomainSession : IAsyncDisposable
             }
 
             // It has ended meanwhile. That is finished first, as at the beginning of each command.
-            await new JobSettler(this).SettleAsync(cancellationToken).ConfigureAwait(false);
+            await new JobSettler(this).SettleBackupAsync(cancellationToken).ConfigureAwait(false);
+            if (ReadRunningJob() is not null)
+            {
+                throw new BackupException(
+                    BackupErrorKind.Hypervisor,
+                    "one of the backup's jobs has ended while others run, and this version of QEMU dies when it is "
+                        + "asked for its nodes then. Wait for the backup's end (domjobinfo tells), or end it with "
+                        + "domjobabort");
+            }
         }
 
         return await HypervisorReader.ReadGraphAsync(Monitor, Capabilities, cancellationToken).ConfigureAwait(false);

@@ -3,10 +3,10 @@
 // journal. Nobody was told of a failure, and what runs is a good backup, so the next command goes on where the other
 // one stopped: it publishes what is not published yet, gives the checkpoint's definition its name, and writes "begun".
 //
-// Whether the transaction has taken place is seen by its jobs. It is one step for all of them, and they stay in the list
-// with their results when they have ended, so either all are there or it has not taken place; if only some are, somebody
-// dismissed the others, and if none is, the hypervisor may also have been started anew. Then nothing can go on, and
-// everything is taken back.
+// Whether the transaction has taken place is seen by its jobs. It is one step for all of them, and they stay in the
+// list with their results when they have ended, so either all are there or it has not taken place; if only some are,
+// somebody dismissed the others, and if none is, the hypervisor may also have been started anew. Then nothing can go
+// on, and everything is taken back.
 //
 // A begin that has *failed* says so in the journal before it takes anything back, and reports it: it never goes on.
 

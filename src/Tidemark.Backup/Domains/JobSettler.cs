@@ -41,6 +41,13 @@ internal sealed class JobSettler
     {
         await JobHold.ResumeLeftAsync(_session).ConfigureAwait(false);
         await UndoDeadAsync(Folder.WorkPath, cancellationToken).ConfigureAwait(false);
+        await SettleBackupAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Does what is to be done about the backup alone.</summary>
+    /// <exception cref="BackupException">Something could not be taken back; the journal stays.</exception>
+    internal async Task SettleBackupAsync(CancellationToken cancellationToken)
+    {
         var interrupted = new InterruptedBegin(_session);
         if (await interrupted.GoOnAsync(Folder.Run.ReadJournal(), cancellationToken).ConfigureAwait(false)
             is not { Begun: not null, Job: not null } record)

@@ -55,8 +55,8 @@ public abstract record UndoAction
     /// <param name="Id">The object's id.</param>
     public sealed record ServerObject(string Id) : UndoAction;
 
-    /// <summary>Deletes a backup's target file on this machine, unless the backup succeeded or another file has its name
-    /// by now.</summary>
+    /// <summary>Deletes a backup's target file on this machine, unless the backup succeeded or another file has its
+    /// name by now.</summary>
     /// <param name="Path">Its full path.</param>
     /// <param name="Identity">As of a scratch file.</param>
     public sealed record TargetFile(string Path, FileIdentity? Identity = null) : UndoAction;

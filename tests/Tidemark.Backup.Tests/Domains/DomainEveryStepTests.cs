@@ -21,7 +21,12 @@ public sealed class DomainEveryStepTests
     [InlineData(false, BackupMode.Pull, Fault.Refused)]
     [InlineData(false, BackupMode.Pull, Fault.Dead)]
     [InlineData(false, BackupMode.Push, Fault.Dead)]
+    [InlineData(false, BackupMode.Push, Fault.Refused)]
+    [InlineData(false, BackupMode.Pull, Fault.Closed)]
     [InlineData(true, BackupMode.Push, Fault.Refused)]
+    [InlineData(true, BackupMode.Push, Fault.Closed)]
+    [InlineData(true, BackupMode.Push, Fault.Dead)]
+    [InlineData(true, BackupMode.Pull, Fault.Refused)]
     [InlineData(true, BackupMode.Pull, Fault.Dead)]
     public async Task Nothing_is_left(bool embedded, BackupMode mode, Fault fault)
     {
@@ -83,5 +88,47 @@ public sealed class DomainEveryStepTests
         {
             await scene.Service.AbortAsync(givesUp: true, Token);
         }
+    }
+
+    /// <summary>The same at each command of a backup's end: the next command goes on with it.</summary>
+    [Theory]
+    [InlineData(false, Fault.Refused)]
+    [InlineData(false, Fault.AnswerLost)]
+    [InlineData(true, Fault.Closed)]
+    public async Task An_end_that_fails_is_gone_on_with(bool embedded, Fault fault)
+    {
+        await using var scene = await DomainScene.StartAsync(embedded, nbd: false, "vda");
+        await scene.Checkpoints.CreateAsync(new CheckpointDefinition { Name = "c1" }, null, Token);
+        var failed = 0;
+        for (var command = 1; command < MostCommands; command++)
+        {
+            var begun = await scene.Service.BeginAsync(scene.Pull("c1", "c2"), Token);
+            FaultyMonitor? faulty = null;
+            scene.Source = scene.Daemon.Source with
+            {
+                ConnectAsync = async token =>
+                    faulty = new FaultyMonitor(await scene.Daemon.Source.ConnectAsync(token), command, fault),
+            };
+            var error = await Record.ExceptionAsync(() => scene.Service.AbortAsync(givesUp: true, Token));
+            scene.Source = null;
+            Assert.True(error is null or BackupException or QmpException, $"command {command}: {error}");
+            failed += error is null ? 0 : 1;
+            if (await scene.Service.ReadJobAsync(Token) is not null)
+            {
+                // It failed before the end was decided.
+                await scene.Service.AbortAsync(givesUp: true, Token);
+            }
+
+            Assert.Equal("c1:Valid*", await scene.ListAsync());
+            await scene.NothingIsLeftAsync();
+            var completed = (await scene.Service.ReadCompletedAsync(Token))!;
+            Assert.Equal((begun.RunId, JobResult.Cancelled), (completed.RunId, completed.Result!.Value));
+            if (!faulty!.HasFailed)
+            {
+                break;
+            }
+        }
+
+        Assert.InRange(failed, 4, MostCommands);
     }
 }

@@ -13,8 +13,8 @@ internal sealed class DomainScene : IAsyncDisposable
 {
     private readonly TemporaryDirectory _folder = new();
 
-    private DomainScene(bool embedded, bool nbd, string[] disks) =>
-        Daemon = new RealDaemon(_folder.Path, embedded, nbd, disks);
+    private DomainScene(bool embedded, bool nbd, string[] disks, string? program = null) =>
+        Daemon = new RealDaemon(_folder.Path, embedded, nbd, disks) { Program = program ?? "qemu-storage-daemon" };
 
     internal RealDaemon Daemon { get; }
 
@@ -46,7 +46,15 @@ internal sealed class DomainScene : IAsyncDisposable
         string size, bool embedded, bool nbd, params string[] disks)
     {
         RealDaemonTests.Skip();
-        var scene = new DomainScene(embedded, nbd, disks);
+        return await StartAsync(new DomainScene(embedded, nbd, disks), size);
+    }
+
+    /// <summary>With the storage daemon of a version, and disks of a size.</summary>
+    internal static Task<DomainScene> StartAsync(QemuVersion? version, string size, params string[] disks) =>
+        StartAsync(new DomainScene(embedded: false, nbd: true, disks, version?.Program("qemu-storage-daemon")), size);
+
+    private static async Task<DomainScene> StartAsync(DomainScene scene, string size)
+    {
         await scene.Daemon.CreateDisksAsync(size);
         await scene.Daemon.StartAsync();
         return scene;

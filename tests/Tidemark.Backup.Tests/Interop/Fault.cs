@@ -9,6 +9,10 @@ public enum Fault
     /// <summary>It is carried out, but the monitor is closed before the answer; a new one can be had.</summary>
     AnswerLost,
 
-    /// <summary>The same, and no monitor can be had before the next run: as if Tidemark had been killed.</summary>
+    /// <summary>The monitor is closed before it is carried out.</summary>
+    Closed,
+
+    /// <summary>As if its answer were lost, and no monitor can be had before the next run: as if Tidemark had been
+    /// killed.</summary>
     Dead,
 }

@@ -34,7 +34,10 @@ internal sealed class FaultyMonitor(IMonitor inner, int failAt, Fault fault) : I
         // The hypervisor carries the command out, and nobody learns of it.
         try
         {
-            await inner.ExecuteAsync(command, cancellationToken);
+            if (fault != Fault.Closed)
+            {
+                await inner.ExecuteAsync(command, cancellationToken);
+            }
         }
         catch (QmpException)
         {

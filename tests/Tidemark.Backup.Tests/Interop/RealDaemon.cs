@@ -29,6 +29,12 @@ internal sealed class RealDaemon : IAsyncDisposable
         _nbd = nbd;
     }
 
+    /// <summary>QEMU's storage daemon.</summary>
+    internal string Program { get; init; } = "qemu-storage-daemon";
+
+    /// <summary>Whether its process has ended by itself.</summary>
+    internal bool HasDied => _process is { HasExited: true };
+
     /// <summary>Where the product's monitor is; another one at each start.</summary>
     internal string MonitorPath => Path.Combine(_folder, $"qmp{_starts}.sock");
 
@@ -76,7 +82,7 @@ internal sealed class RealDaemon : IAsyncDisposable
         }
         else
         {
-            _process = Process.Start("qemu-storage-daemon", arguments);
+            _process = Process.Start(Program, arguments);
         }
 
         await using var probe = await OwnMonitorAsync();

@@ -100,7 +100,8 @@ internal abstract class Hypervisor(string folder, int diskCount, QemuVersion? ve
     /// <summary>
     /// Whatever is here now and was not when it started, in words; empty if a run has left nothing behind.
     /// </summary>
-    /// <remarks>A checkpoint's bitmap may stay: recording, persistent, idle, one of a name per disk.</remarks>
+    /// <remarks>A checkpoint's bitmap may stay: recording, persistent, idle, one of a name per disk; or inconsistent,
+    /// if the hypervisor was killed.</remarks>
     public async Task<List<string>> LeftoversAsync(CancellationToken token)
     {
         var found = new List<string>();
@@ -109,7 +110,7 @@ internal abstract class Hypervisor(string folder, int diskCount, QemuVersion? ve
         var jobs = await Monitor.ExecuteAsync("query-jobs", null, token);
         found.AddRange(jobs.EnumerateArray().Select(job => $"job {job.GetProperty("id").GetString()}"));
         found.AddRange((await BitmapsAsync(token))
-            .Where(bitmap => !bitmap.Persistent || bitmap.Busy || !bitmap.Recording)
+            .Where(bitmap => !bitmap.Persistent || bitmap.Busy || !(bitmap.Recording || bitmap.Inconsistent))
             .Select(bitmap => $"bitmap {bitmap.Name} of {bitmap.Node}"));
         string[] sockets = ["qmp.sock", "own.sock", "nbd.sock", "proxy.sock"];
         string[] folders = ["repo", "state", "cache", "images"];
@@ -156,6 +157,14 @@ internal abstract class Hypervisor(string folder, int diskCount, QemuVersion? ve
 
     /// <summary>What closes the disks before it is told to quit; nothing, where quitting does.</summary>
     protected virtual Task CloseDisksAsync(CancellationToken token) => Task.CompletedTask;
+
+    /// <summary>Whether it still runs, or how it ended, for messages.</summary>
+    public string Fate => _process switch
+    {
+        null => "the hypervisor was not started",
+        { HasExited: true } ended => $"the hypervisor ended with {ended.ExitCode}",
+        _ => "the hypervisor runs",
+    };
 
     /// <summary>The options of a disk's protocol node, without its name.</summary>
     protected string ProtocolOf(int disk) => _diskSockets.TryGetValue(disk, out var socket)

@@ -8,5 +8,6 @@ namespace Tidemark.Interop.Tests.Kills;
 /// <param name="Said">What the program said at its end.</param>
 internal sealed record KillPoint(int Number, bool IsAfter, string Command, bool IsFrozen, string Said)
 {
-    public override string ToString() => $"killed {(IsAfter ? "after" : "before")} command {Number}: {Command} ({Said})";
+    public override string ToString() =>
+        $"killed {(IsAfter ? "after" : "before")} command {Number}: {Command} ({Said})";
 }

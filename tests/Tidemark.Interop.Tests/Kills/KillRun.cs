@@ -25,7 +25,8 @@ internal sealed class KillRun(Scene scene, MonitorProxy proxy)
     }
 
     /// <summary>Runs it once.</summary>
-    /// <returns>Where somebody was killed; null when the run ended before it came there, which it must do well.</returns>
+    /// <returns>Where somebody was killed; null when the run ended before it came there, which it must do
+    /// well.</returns>
     public async Task<KillPoint?> RunAsync(Victim victim, int number, bool isAfter, params string[] arguments)
     {
         var (commands, replies) = (0, 0);
