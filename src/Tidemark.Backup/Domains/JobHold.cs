@@ -1,7 +1,7 @@
 // QEMU 5.2 dies, and the guest with it, when it is asked for its nodes while a backup job that has ended is still in
-// its list of jobs (HypervisorCapabilities.DiesOverEndedBackups). Jobs are asked for first, but a push may end between the
-// two questions. So the jobs of the domain's own push are paused for the moment of the question: a job that is seen as
-// paused stands still, and nothing but a resume or a cancel makes it end. A pull needs none of that: its jobs copy
+// its list of jobs (HypervisorCapabilities.DiesOverEndedBackups). Jobs are asked for first, but a push may end between
+// the two questions. So the jobs of the domain's own push are paused for the moment of the question: a job that is seen
+// as paused stands still, and nothing but a resume or a cancel makes it end. A pull needs none of that: its jobs copy
 // nothing by themselves, and never end by themselves.
 //
 // A command that is killed meanwhile must not leave a backup that stands still for ever: the jobs' ids are written down

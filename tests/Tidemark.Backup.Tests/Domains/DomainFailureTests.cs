@@ -219,8 +219,34 @@ public sealed class DomainFailureTests
     private static void SkipUnlessMountable() => Assert.SkipUnless(
         Environment.IsPrivilegedProcess, "needs to mount a small tmpfs, which only root may");
 
-    private static Task ResizeAsync(DomainScene scene, string node, long size) => scene.Daemon.ExecuteAsync(
-        "block_resize", new JsonObject { ["node-name"] = node, ["size"] = size });
+    // QEMU lets no disk be resized that is exported.
+    private static async Task ResizeAsync(DomainScene scene, string node, long size)
+    {
+        await scene.Daemon.ExecuteAsync("block-export-del", new JsonObject { ["id"] = "guest-vda", ["mode"] = "hard" });
+        for (var attempt = 0; ; attempt++)
+        {
+            try
+            {
+                await scene.Daemon.ExecuteAsync(
+                    "block_resize", new JsonObject { ["node-name"] = node, ["size"] = size });
+                break;
+            }
+            catch (Qmp.QmpException) when (attempt < 200)
+            {
+                // The export holds the node for a moment longer.
+                await Task.Delay(TimeSpan.FromMilliseconds(20), Token);
+            }
+        }
+
+        await scene.Daemon.ExecuteAsync("block-export-add", new JsonObject
+        {
+            ["type"] = "nbd",
+            ["id"] = "guest-vda",
+            ["node-name"] = node,
+            ["name"] = "vda",
+            ["writable"] = true,
+        });
+    }
 
     private static BackupBegin Request(string xml, string? checkpoint = null) => new()
     {

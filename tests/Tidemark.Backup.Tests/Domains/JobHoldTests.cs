@@ -75,21 +75,18 @@ public sealed class JobHoldTests
     public async Task Over_a_push_that_has_ended_in_part_no_question_is_asked()
     {
         await using var scene = await StartAsync("vda", "vdb");
-        await scene.Daemon.WriteAsync("vda", "write -q -P 1 0 256M");
-        await scene.Service.BeginAsync(
-            new BackupBegin
-            {
-                Backup = BackupXml.Parse($"""
-                    <domainbackup><disks><disk name='vda' type='file'><target file='{scene.File("a")}'/></disk>
-                    <disk name='vdb' type='file'><target file='{scene.File("b")}'/></disk></disks></domainbackup>
-                    """),
-            },
-            Token);
-        await SetSpeedAsync(scene, 65536);
+        await BeginAsync(scene, new BackupBegin
+        {
+            Backup = BackupXml.Parse($"""
+                <domainbackup><disks><disk name='vda' type='file'><target file='{scene.File("a")}'/></disk>
+                <disk name='vdb' type='file'><target file='{scene.File("b")}'/></disk></disks></domainbackup>
+                """),
+        });
         var start = TimeProvider.System.GetTimestamp();
         while ((await scene.Service.ReadJobAsync(Token))!.Disks[1].State != "completed")
         {
             Assert.True(TimeProvider.System.GetElapsedTime(start) < s_patience, "the empty disk's job does not end");
+            await Task.Delay(TimeSpan.FromMilliseconds(20), Token);
         }
 
         var error = await Assert.ThrowsAsync<BackupException>(() => scene.Service.ListDisksAsync(Token));
@@ -135,11 +132,29 @@ public sealed class JobHoldTests
     private static async Task<DomainScene> BegunAsync()
     {
         var scene = await StartAsync("vda");
+        try
+        {
+            await BeginAsync(scene, scene.Push("full", checkpoint: "c1"));
+            Assert.Equal("running", await StatusAsync(scene));
+            return scene;
+        }
+        catch
+        {
+            await scene.DisposeAsync();
+            throw;
+        }
+    }
+
+    // The disk vda has data, and its job is slow from its beginning.
+    private static async Task BeginAsync(DomainScene scene, BackupBegin request)
+    {
         await scene.Daemon.WriteAsync("vda", "write -q -P 1 0 256M");
-        await scene.Service.BeginAsync(scene.Push("full", checkpoint: "c1"), Token);
-        await SetSpeedAsync(scene, 65536);
-        Assert.Equal("running", await StatusAsync(scene));
-        return scene;
+        scene.Source = scene.Daemon.Source with
+        {
+            ConnectAsync = async token => new SlowJobMonitor(await scene.Daemon.Source.ConnectAsync(token), "vda"),
+        };
+        await scene.Service.BeginAsync(request, Token);
+        scene.Source = null;
     }
 
     private static async Task EndsWellAsync(DomainScene scene)
