@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using Tidemark.Qmp;
 
 namespace Tidemark.Backup.Tests.Domains;

@@ -33,9 +33,19 @@ internal sealed class KillRun(Scene scene, MonitorProxy proxy)
         var last = "";
         var isFrozen = false;
         KillPoint? point = null;
+        var killing = Task.CompletedTask;
         var started = new TaskCompletionSource<Process>(TaskCreationOptions.RunContinuationsAsynchronously);
 
+        // The program may end before its hypervisor is quite dead: who was killed is known from the first moment.
         async Task<bool> KillAsync(bool frozen)
+        {
+            point = new KillPoint(number, isAfter, last, frozen, "");
+            killing = KillVictimAsync();
+            await killing;
+            return false;
+        }
+
+        async Task KillVictimAsync()
         {
             var process = await started.Task;
             if (victim == Victim.Tidemark)
@@ -47,9 +57,6 @@ internal sealed class KillRun(Scene scene, MonitorProxy proxy)
                 await scene.Hypervisor.FlushAsync(Token);
                 await scene.Hypervisor.KillAsync();
             }
-
-            point = new KillPoint(number, isAfter, last, frozen, "");
-            return false;
         }
 
         proxy.OnCommand = async line =>
@@ -69,6 +76,7 @@ internal sealed class KillRun(Scene scene, MonitorProxy proxy)
         var said = run.StandardError.ReadToEndAsync(Token);
         await run.WaitForExitAsync(Token).WaitAsync(TimeSpan.FromMinutes(2), Token);
         (proxy.OnCommand, proxy.OnReply) = (null, null);
+        await killing;
         Assert.True(
             point is not null || run.ExitCode == 0,
             $"the run failed by itself before place {number}, {isAfter}: {await said}");
