@@ -13,8 +13,9 @@
 //   extended-l2      in a qcow2 image's format-specific data from 5.2 on; without it there are no subclusters.
 //
 // Filters
-//   backup-top       the implicit filter of a backup job up to 6.1, over its backing child (5.2); copy-before-write, over
-//                    its file child, from 6.2 on (6.2, 7.2, 10.0, 11.1). It is under the guest's export or device, and never between a scratch and its backing disk.
+//   backup-top       the implicit filter of a backup job up to 6.1, over its backing child (5.2); copy-before-write,
+//                    over its file child, from 6.2 on (6.2, 7.2, 10.0, 11.1). It is under the guest's export or
+//                    device, and never between a scratch and its backing disk.
 //   mirror_top, commit_top    the implicit filters of mirror and commit jobs: over their backing child, all versions.
 //   copy-on-read, throttle    over their file child, all versions. Up to 5.1 an export's search for a bitmap stopped at
 //                    them; from 5.2 on it looks through.

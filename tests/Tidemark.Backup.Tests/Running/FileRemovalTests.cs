@@ -19,8 +19,8 @@ public sealed class FileRemovalTests
         FileRemoval.DeleteOurs(path, ours);
         Assert.False(File.Exists(path));
 
-        // A file system gives the number of a file that is gone to the next one at once; the clock of births ticks every
-        // few milliseconds.
+        // A file system gives the number of a file that is gone to the next one at once; the clock of births ticks
+        // every few milliseconds.
         var again = LocalEffects.CreateFile(path, "");
         while (again.Born == ours.Born)
         {
