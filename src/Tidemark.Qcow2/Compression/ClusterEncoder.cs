@@ -6,7 +6,7 @@ namespace Tidemark.Qcow2.Compression;
 /// thread-safe: each writer has its own.</summary>
 internal sealed class ClusterEncoder : IDisposable
 {
-    private const int MemoryLevel = 9, DefaultStrategy = 0, DefaultDeflateLevel = 6, DefaultZstdLevel = -1;
+    private const int MemoryLevel = 9, DefaultStrategy = 0, DefaultDeflateLevel = 6, DefaultZstdLevel = 1;
 
     // A small cluster is not worth codes of its own, and zlib has those that need no table.
     private const int SmallestForDeflate = 8192;
@@ -17,7 +17,7 @@ internal sealed class ClusterEncoder : IDisposable
 
     /// <param name="compressionType">0 zlib, 1 zstd.</param>
     /// <param name="level">The library's level; null for what suits an image best: the encoder of this room for zlib,
-    /// level -1 for zstd.</param>
+    /// level 1 for zstd.</param>
     internal ClusterEncoder(int compressionType, int? level)
     {
         _level = level ?? DefaultDeflateLevel;
