@@ -36,7 +36,7 @@ public sealed record Qcow2OpenOptions
     public BrokenBitmapPolicy BrokenBitmaps { get; init; }
 
     /// <summary>How hard compressed writes try, on the scale of the image's compression: zlib 1 to 9, zstd -7 to 19;
-    /// null for fast and about as small as QEMU's.</summary>
+    /// null for fast and nearly as small as QEMU's.</summary>
     public int? CompressionLevel { get; init; }
 
     /// <summary>The most memory for cached L2 tables, in bytes; refcount blocks take up to an eighth of it

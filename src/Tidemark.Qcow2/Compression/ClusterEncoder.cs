@@ -6,22 +6,17 @@ namespace Tidemark.Qcow2.Compression;
 /// thread-safe: each writer has its own.</summary>
 internal sealed class ClusterEncoder : IDisposable
 {
-    private const int MemoryLevel = 9, DefaultStrategy = 0, DefaultDeflateLevel = 6, DefaultZstdLevel = 1;
-
-    // A small cluster is not worth codes of its own, and zlib has those that need no table.
-    private const int SmallestForDeflate = 8192;
+    private const int MemoryLevel = 9, DefaultStrategy = 0, DefaultDeflateLevel = 2, DefaultZstdLevel = 1;
 
     private readonly int _level;
-    private readonly DeflateEncoder? _deflate;
     private readonly Compressor? _zstd;
 
     /// <param name="compressionType">0 zlib, 1 zstd.</param>
-    /// <param name="level">The library's level; null for what suits an image best: the encoder of this room for zlib,
-    /// level 1 for zstd.</param>
+    /// <param name="level">The library's level; null for the fast end that is nearly as small as QEMU's: level 2 for
+    /// zlib, level 1 for zstd.</param>
     internal ClusterEncoder(int compressionType, int? level)
     {
         _level = level ?? DefaultDeflateLevel;
-        _deflate = compressionType == 0 && level is null ? new DeflateEncoder() : null;
         _zstd = compressionType == 0 ? null : new Compressor(level ?? DefaultZstdLevel);
     }
 
@@ -31,9 +26,7 @@ internal sealed class ClusterEncoder : IDisposable
     {
         if (_zstd is null)
         {
-            return _deflate is null || cluster.Length < SmallestForDeflate
-                ? Deflate(cluster, target)
-                : _deflate.Encode(cluster, target);
+            return Deflate(cluster, target);
         }
 
         return _zstd.TryWrap(cluster, target, out var written) ? written : 0;
