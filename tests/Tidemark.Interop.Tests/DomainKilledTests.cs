@@ -65,16 +65,25 @@ public sealed class DomainKilledTests
             }
 
             begun += point is null ? 0 : 1;
-            await desk.CheckBegunAsync(checkpoint, givesUp: begun % 2 == 1, writes: 1, $"{point}");
-            Assert.Equal("first", await desk.CheckpointsAsync());
-            Assert.Equal("valid", await desk.StateAsync("first"));
+            await CheckBegunAsync(desk, checkpoint, givesUp: begun % 2 == 1, $"{point}");
             if (point is null)
             {
                 break;
             }
         }
 
+        // Of every third place none need lie after the transaction: that one is always tried.
+        var transaction = await kills.RunAsync(
+            Victim.Tidemark, KillRun.TheTransaction, isAfter: true, await desk.BeginAsync("transaction"));
+        Assert.True(transaction is { IsFrozen: true }, $"{transaction}");
+        await CheckBegunAsync(desk, "transaction", givesUp: true, $"{transaction}");
         Assert.InRange(undone, Soak.IsAsked ? 16 : 5, KillRun.MostCommands);
-        Assert.InRange(begun, 1, KillRun.MostCommands);
+    }
+
+    private static async Task CheckBegunAsync(DomainDesk desk, string checkpoint, bool givesUp, string where)
+    {
+        await desk.CheckBegunAsync(checkpoint, givesUp, writes: 1, where);
+        Assert.Equal("first", await desk.CheckpointsAsync());
+        Assert.Equal("valid", await desk.StateAsync("first"));
     }
 }

@@ -25,9 +25,9 @@ public sealed class PointsInTimeTests
     {
         Scene.SkipUnlessPossible();
         await using var scene = await Scene.CreateAsync(kind);
-        // The emulator's guest can be told apart by 250 writes only, so it writes slowly.
+        // The emulator's guest can be told apart by 250 writes only, so it writes slowly, and ever more slowly.
         var slow = kind == HypervisorKind.QemuSystem;
-        scene.Guest.Start(seed: 2, TimeSpan.FromMilliseconds(slow ? 60 : 2));
+        scene.Guest.Start(seed: 2, TimeSpan.FromMilliseconds(slow ? 60 : 2), tires: slow);
 
         var points = new List<Scene.Point>();
         for (var index = 0; index < PointCount; index++)

@@ -16,7 +16,11 @@ internal sealed class Guest(GuestWrites writes, Func<int, long, byte[], Cancella
     private readonly CancellationTokenSource _stop = new();
     private Task _writing = Task.CompletedTask;
 
-    public void Start(int seed, TimeSpan pause) => _writing = Task.Run(() => WriteAsync(new Random(seed), pause));
+    /// <param name="seed">Of what is written where.</param>
+    /// <param name="pause">Between two writes.</param>
+    /// <param name="tires">Whether the pause grows with each write, so that few writes suffice for long.</param>
+    public void Start(int seed, TimeSpan pause, bool tires = false) =>
+        _writing = Task.Run(() => WriteAsync(new Random(seed), pause, tires));
 
     /// <summary>Stops after the write that is under way; throws what a write failed with.</summary>
     public async Task StopAsync()
@@ -48,7 +52,7 @@ internal sealed class Guest(GuestWrites writes, Func<int, long, byte[], Cancella
         _stop.Dispose();
     }
 
-    private async Task WriteAsync(Random random, TimeSpan pause)
+    private async Task WriteAsync(Random random, TimeSpan pause, bool tires)
     {
         while (!_stop.IsCancellationRequested)
         {
@@ -62,7 +66,7 @@ internal sealed class Guest(GuestWrites writes, Func<int, long, byte[], Cancella
             writes.Complete(number);
             if (pause > TimeSpan.Zero)
             {
-                await Task.Delay(pause);
+                await Task.Delay(tires ? pause * (1 + (number / 25.0)) : pause);
             }
         }
     }

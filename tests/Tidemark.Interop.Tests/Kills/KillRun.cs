@@ -11,6 +11,9 @@ internal sealed class KillRun(Scene scene, MonitorProxy proxy)
 {
     public const int MostCommands = 150;
 
+    /// <summary>Instead of a number: after the transaction, whichever command that is.</summary>
+    public const int TheTransaction = -1;
+
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>The places of a run, in their order: before each command, and after its effect.</summary>
@@ -69,7 +72,8 @@ internal sealed class KillRun(Scene scene, MonitorProxy proxy)
         {
             replies++;
             isFrozen |= last.Contains("\"transaction\"") && line.Contains("\"return\"");
-            return point is not null || !isAfter || replies != number || await KillAsync(isFrozen);
+            var isThere = number == TheTransaction ? isFrozen : replies == number;
+            return point is not null || !isAfter || !isThere || await KillAsync(isFrozen);
         };
         using var run = scene.Tidemark.StartQuietly(arguments);
         started.SetResult(run);

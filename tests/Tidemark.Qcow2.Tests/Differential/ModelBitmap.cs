@@ -1,11 +1,10 @@
-using System.Collections;
-
 namespace Tidemark.Qcow2.Tests.Differential;
 
 /// <summary>A bitmap as a list of flags.</summary>
 internal sealed class ModelBitmap(int size, int granularity)
 {
-    private readonly BitArray _granules = new((size + granularity - 1) / granularity);
+    // Not a BitArray: that of .NET 10.0.12 keeps some of its bits when it is made shorter and then longer again.
+    private bool[] _granules = new bool[(size + granularity - 1) / granularity];
     private int _size = size;
 
     internal int Granularity => granularity;
@@ -13,7 +12,7 @@ internal sealed class ModelBitmap(int size, int granularity)
     internal bool IsRecording { get; set; } = true;
 
     /// <summary>Dirty bytes as QEMU counts them: whole granules.</summary>
-    internal long DirtyCount => _granules.Cast<bool>().Count(mark => mark) * (long)granularity;
+    internal long DirtyCount => _granules.Count(mark => mark) * (long)granularity;
 
     internal bool Get(long offset) => _granules[(int)(offset / granularity)];
 
@@ -25,11 +24,11 @@ internal sealed class ModelBitmap(int size, int granularity)
         }
     }
 
-    internal void Clear() => _granules.SetAll(false);
+    internal void Clear() => Array.Clear(_granules);
 
     internal void Resize(int length)
     {
         _size = length;
-        _granules.Length = (_size + granularity - 1) / granularity;
+        Array.Resize(ref _granules, (_size + granularity - 1) / granularity);
     }
 }
