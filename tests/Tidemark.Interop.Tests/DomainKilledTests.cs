@@ -16,25 +16,8 @@ namespace Tidemark.Interop.Tests;
 public sealed class DomainKilledTests
 {
     /// <summary>Each hypervisor with each mode, or fewer.</summary>
-    public static TheoryData<HypervisorKind, string, string> Cells
-    {
-        get
-        {
-            var data = new TheoryData<HypervisorKind, string, string>();
-            foreach (var ((kind, version), index) in Versions.Some.Select((each, index) => (each, index)))
-            {
-                foreach (var mode in new[] { "push", "pull" })
-                {
-                    if (Soak.IsAsked || (index != 1 && (mode == "push") == (index == 0)))
-                    {
-                        data.Add(kind, version, mode);
-                    }
-                }
-            }
-
-            return data;
-        }
-    }
+    public static TheoryData<HypervisorKind, string, string> Cells =>
+        Versions.WithModes((index, mode) => index != 1 && (mode == "push") == (index == 0));
 
     [Theory]
     [MemberData(nameof(Cells))]

@@ -17,25 +17,8 @@ public sealed class HypervisorKilledTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>Each hypervisor with each mode, or fewer.</summary>
-    public static TheoryData<HypervisorKind, string, string> Cells
-    {
-        get
-        {
-            var data = new TheoryData<HypervisorKind, string, string>();
-            foreach (var ((kind, version), index) in Versions.Some.Select((each, index) => (each, index)))
-            {
-                foreach (var mode in new[] { "push", "pull" })
-                {
-                    if (Soak.IsAsked || (index != 0 && (mode == "push") == (index == 2)))
-                    {
-                        data.Add(kind, version, mode);
-                    }
-                }
-            }
-
-            return data;
-        }
-    }
+    public static TheoryData<HypervisorKind, string, string> Cells =>
+        Versions.WithModes((index, mode) => index != 0 && (mode == "push") == (index == 2));
 
     [Theory]
     [MemberData(nameof(Cells))]

@@ -11,31 +11,20 @@ namespace Tidemark.Nbd.Tls;
 /// A transport over TLS 1.2 or 1.3, made in the middle of a connection ("TLS support"). Owns the one below.
 /// </summary>
 /// <remarks>One thread receives and one sends at a time, as everywhere; both may go on together.</remarks>
-internal sealed class TlsTransport : NbdTransport
+internal sealed class TlsTransport : RecordTransport
 {
-    /// <summary>A header and the beginning of its payload leave in one record; a record has at most 16 KiB.</summary>
-    private const int FirstRecord = 16 * 1024;
-
     private const SslProtocols Versions = SslProtocols.Tls12 | SslProtocols.Tls13;
 
-    private readonly NbdTransport _below;
-    private readonly TransportStream _stream;
     private readonly SslStream _ssl;
-    private readonly byte[] _first = new byte[FirstRecord];
 
     private TlsTransport(NbdTransport below)
+        : this(below, new TransportStream(below))
     {
-        _below = below;
-        _stream = new TransportStream(below);
-        _ssl = new SslStream(_stream, leaveInnerStreamOpen: true);
     }
 
-    internal override string Peer => _below.Peer;
-
-    internal override bool IsLocal => _below.IsLocal;
-
-    // What SslStream holds decrypted does not show: a hint that is sometimes missed costs speed and nothing else.
-    internal override bool HasWaitingBytes => _below.HasWaitingBytes;
+    private TlsTransport(NbdTransport below, TransportStream stream)
+        : base(below, stream) =>
+        _ssl = new SslStream(stream, leaveInnerStreamOpen: true);
 
     /// <summary>The server's handshake. Blocks; the connection's deadline ends it.</summary>
     /// <exception cref="NbdException">The client does not speak TLS, or shows no certificate that is good
@@ -99,68 +88,18 @@ internal sealed class TlsTransport : NbdTransport
         }
     }
 
-    internal override int Receive(Span<byte> target)
+    public override void Dispose()
     {
-        try
-        {
-            return _ssl.Read(target);
-        }
-        catch (Exception exception) when (exception is InvalidOperationException or AuthenticationException)
-        {
-            throw new IOException($"could not receive from {Peer} over TLS: {exception.Message}", exception);
-        }
+        _ssl.Dispose();
+        base.Dispose();
     }
 
-    internal override int ReceiveAll(Span<byte> target)
+    protected override int Read(Span<byte> target) => _ssl.Read(target);
+
+    protected override void Write(ReadOnlySpan<byte> bytes) => _ssl.Write(bytes);
+
+    protected override void SayFarewell()
     {
-        var received = 0;
-        while (received < target.Length)
-        {
-            var count = Receive(target[received..]);
-            if (count == 0)
-            {
-                break;
-            }
-
-            received += count;
-        }
-
-        return received;
-    }
-
-    internal override void Send(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second)
-    {
-        try
-        {
-            if (first.Length < FirstRecord && !second.IsEmpty)
-            {
-                first.CopyTo(_first);
-                var count = Math.Min(second.Length, FirstRecord - first.Length);
-                second[..count].CopyTo(_first.AsSpan(first.Length));
-                _ssl.Write(_first.AsSpan(0, first.Length + count));
-                second = second[count..];
-            }
-            else
-            {
-                _ssl.Write(first);
-            }
-
-            if (!second.IsEmpty)
-            {
-                _ssl.Write(second);
-            }
-        }
-        catch (Exception exception) when (exception is InvalidOperationException or AuthenticationException)
-        {
-            throw new IOException($"could not send to {Peer} over TLS: {exception.Message}", exception);
-        }
-    }
-
-    internal override bool TrySend(ReadOnlySpan<byte> bytes) => false;
-
-    internal override void EndSession()
-    {
-        _stream.IsLeaving = true;
         try
         {
             // Everything below blocks or drops, so the task is complete when it is returned.
@@ -172,18 +111,8 @@ internal sealed class TlsTransport : NbdTransport
         }
     }
 
-    internal override void Abort() => _below.Abort();
-
-    internal override void EndReceiving() => _below.EndReceiving();
-
-    // No farewell: another thread may be sending, and whoever ends so has no time for one.
-    internal override void EndSending() => _below.EndSending();
-
-    public override void Dispose()
-    {
-        _ssl.Dispose();
-        _below.Dispose();
-    }
+    protected override bool IsOwnFailure(Exception exception) =>
+        exception is InvalidOperationException or AuthenticationException;
 
     private static X509ChainPolicy PolicyFor(X509Certificate2Collection? authorities)
     {

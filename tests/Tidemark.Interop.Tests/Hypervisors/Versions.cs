@@ -49,4 +49,23 @@ public static class Versions
 
         return data;
     }
+
+    /// <summary>Each of <see cref="Some"/> with push and with pull; without TIDEMARK_SOAK those of a sample.</summary>
+    /// <param name="isInSample">Told a hypervisor's index and the mode.</param>
+    public static TheoryData<HypervisorKind, string, string> WithModes(Func<int, string, bool> isInSample)
+    {
+        var data = new TheoryData<HypervisorKind, string, string>();
+        foreach (var ((kind, version), index) in Some.Select((each, index) => (each, index)))
+        {
+            foreach (var mode in new[] { "push", "pull" })
+            {
+                if (Soak.IsAsked || isInSample(index, mode))
+                {
+                    data.Add(kind, version, mode);
+                }
+            }
+        }
+
+        return data;
+    }
 }
