@@ -16,6 +16,12 @@ public sealed partial class Qcow2Check
         {
             var count = Math.Min(ReadLength / 8, _header.L1EntryCount - start);
             var offset = _header.L1Offset + (start * 8L);
+            if (offset >= _fileEnd)
+            {
+                // Told already; what is not in the file names nothing.
+                return;
+            }
+
             await _file.ReadAsync(offset, l1.AsMemory(0, count * 8), cancellationToken).ConfigureAwait(false);
             var changed = false;
             for (var index = 0; index < count; index++)

@@ -302,6 +302,13 @@ internal static class Qcow2HeaderReader
             {
                 throw Qcow2Exception.Corrupt($"the {what}'s offset 0x{offset:x} is not that of a cluster");
             }
+
+            if (used && offset >= Qcow2Limits.MaximumHostOffset)
+            {
+                throw Qcow2Exception.Corrupt(
+                    $"the {what}'s offset 0x{offset:x} is past the end of all offsets that "
+                    + $"clusters have (0x{Qcow2Limits.MaximumHostOffset:x})");
+            }
         }
     }
 

@@ -41,6 +41,27 @@ public sealed class KnownCaseTests : IAsyncDisposable
         await AssertRepairedAsync(sketch);
     }
 
+    /// <summary>A table so far out that its end is past the largest number: a check added up to below zero.</summary>
+    [Theory]
+    [InlineData("L1 offset", 0x7fff_ffff_ffff_0000UL)]
+    [InlineData("L1 offset", 0x0100_0000_0000_0000UL)]
+    [InlineData("refcount table offset", 0x7fff_ffff_ffff_0000UL)]
+    [InlineData("snapshot table offset", 0x7fff_ffff_ffff_0000UL)]
+    public async Task ATablePastTheLastClusterThereCanBeIsRefused(string field, ulong value)
+    {
+        var sketch = Sketch();
+        ImageSketch.Write(Field(sketch, field), value);
+        ImageSketch.Write(sketch.File.AsSpan(36, 4), 0x10_0001);
+        _file.Reset(sketch.File, sketch.File.Length);
+        foreach (var action in (Func<Task>[])[
+            async () => await OpenAsync(sketch, readOnly: true),
+            async () => await Qcow2Check.RunAsync(_file, Token)])
+        {
+            var refusal = await Assert.ThrowsAsync<Qcow2Exception>(action);
+            Assert.Contains($"0x{value:x}", refusal.Message, StringComparison.Ordinal);
+        }
+    }
+
     /// <summary>108: clusters behind everything that is counted, where the next refcount block would lie: it must not
     /// be put onto them, and they must be counted.</summary>
     [Fact]
