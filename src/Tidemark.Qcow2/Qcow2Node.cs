@@ -216,33 +216,6 @@ public sealed partial class Qcow2Node : BlockNode
             ? FlushWithBitmapsAsync(cancellationToken)
             : _metadata.WriteBackAsync(cancellationToken);
 
-    /// <inheritdoc/>
-    protected override async ValueTask GetBlockStatusCoreAsync(
-        long offset, long length, ExtentList extents, CancellationToken cancellationToken)
-    {
-        var end = offset + length;
-        while (offset < end)
-        {
-            if (!_metadata.TryMap(offset, end - offset, out var mapping))
-            {
-                await _metadata.LoadAsync(offset, cancellationToken).ConfigureAwait(false);
-                continue;
-            }
-
-            if (mapping.Kind == ClusterKind.Unallocated)
-            {
-                await AppendBackingStatusAsync(offset, mapping.Length, extents, cancellationToken)
-                    .ConfigureAwait(false);
-            }
-            else
-            {
-                extents.Append(offset, mapping.Length, FlagsOf(mapping.Kind));
-            }
-
-            offset += mapping.Length;
-        }
-    }
-
     /// <summary>
     /// Appends what this image alone holds, without its backing chain: <see cref="ExtentFlags.Hole"/> where it has not
     /// allocated anything and the backing file answers; zero clusters are allocated here
@@ -428,28 +401,6 @@ public sealed partial class Qcow2Node : BlockNode
         }
 
         return [.. children];
-    }
-
-    // A zeroed cluster that keeps its storage is a hole to QEMU too: what it holds is no data.
-    private static ExtentFlags FlagsOf(ClusterKind kind) => kind switch
-    {
-        ClusterKind.ZeroPlain or ClusterKind.ZeroAllocated => ExtentFlags.Hole | ExtentFlags.Zero,
-        _ => ExtentFlags.None,
-    };
-
-    private async ValueTask AppendBackingStatusAsync(
-        long offset, long length, ExtentList extents, CancellationToken cancellationToken)
-    {
-        var inBacking = Backing is { } backing ? Math.Clamp(backing.Length - offset, 0, length) : 0;
-        if (inBacking > 0)
-        {
-            await Backing!.GetBlockStatusAsync(offset, inBacking, extents, cancellationToken).ConfigureAwait(false);
-        }
-
-        if (inBacking < length)
-        {
-            extents.Append(offset + inBacking, length - inBacking, ExtentFlags.Hole | ExtentFlags.Zero);
-        }
     }
 
     // What must be in the file before the first write: no unknown autoclear bit, and no bitmap that claims to be in

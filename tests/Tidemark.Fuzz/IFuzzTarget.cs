@@ -15,6 +15,9 @@ public interface IFuzzTarget
     /// <summary>The assemblies (simple names) whose branches guide the search.</summary>
     IReadOnlyList<string> Assemblies { get; }
 
+    /// <summary>Whether a type of these assemblies (its full name) is worth being guided by.</summary>
+    bool IsInstrumented(string type) => true;
+
     /// <summary>How long one execution may take before it counts as a hang.</summary>
     TimeSpan HangLimit { get; }
 

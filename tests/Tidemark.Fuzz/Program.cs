@@ -51,9 +51,10 @@ internal static class Program
     // Rewrites the target's assemblies in a folder (not the one that this process runs from) so that they count edges.
     private static int Instrument(string name, string folder)
     {
-        foreach (var assembly in Find(name)?.Assemblies ?? [])
+        var target = Find(name);
+        foreach (var assembly in target?.Assemblies ?? [])
         {
-            Fuzzer.Instrument(Path.Combine(folder, assembly + ".dll"), _ => true, Options.Value);
+            Fuzzer.Instrument(Path.Combine(folder, assembly + ".dll"), target!.IsInstrumented, Options.Value);
         }
 
         return 0;

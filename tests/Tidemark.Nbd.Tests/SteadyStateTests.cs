@@ -8,6 +8,8 @@ using Xunit;
 namespace Tidemark.Nbd.Tests;
 
 /// <summary>What a request costs once everything is warm.</summary>
+/// <remarks>Alone: a thread of the pool that did another test's work in between would count that.</remarks>
+[Collection(nameof(AloneCollection))]
 public sealed class SteadyStateTests
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
@@ -66,9 +68,10 @@ public sealed class SteadyStateTests
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
-    public async Task A_copy_allocates_nothing_for_a_piece_and_needs_one_buffer_a_connection(int connections)
+    public async Task A_copy_allocates_nothing_for_a_piece_and_needs_few_buffers(int connections)
     {
         const int length = 8 << 20;
+        var lanes = 32 * connections;
         await using var fixture = await NbdFixture.StartAsync();
         var content = new byte[length];
         content.AsSpan().Fill(1);
@@ -78,7 +81,7 @@ public sealed class SteadyStateTests
             Connections = connections,
             Client = new NbdClientOptions { InlineCompletions = true },
         });
-        var options = new DiskCopyOptions { RequestSize = 4096, Requests = 32 * connections };
+        var options = new DiskCopyOptions { RequestSize = 4096, Requests = lanes };
         var copied = new byte[length];
 
         // The target is written on the threads that receive: between two of its calls lies the whole turn of a piece.
@@ -88,7 +91,11 @@ public sealed class SteadyStateTests
         var report = await DiskCopy.RunAsync(source, target, options, null, Cancellation);
 
         Assert.Equal(content, copied);
-        Assert.InRange(report.BuffersMade, 1, connections);
+
+        // One for each thread that receives; and, where a reply comes before its lane begins to wait, one for a thread
+        // of the pool, which may lose the processor while it holds it.
+        var most = Math.Min(connections + (2 * Environment.ProcessorCount), lanes / 2);
+        Assert.InRange(report.BuffersMade, 1, most);
         Assert.True(target.Samples > 1000, $"{target.Samples} samples");
         Assert.True(
             target.AllocatedBytes < 4L * target.Samples,

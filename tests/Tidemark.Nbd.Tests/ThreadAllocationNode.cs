@@ -5,6 +5,10 @@ namespace Tidemark.Nbd.Tests;
 /// <summary>A disk that sums what its calling threads allocated from one of its calls to the next.</summary>
 internal sealed class ThreadAllocationNode(string name, byte[] content) : BlockNode(name)
 {
+    // A thread that has served another node, or another run of this one, begins anew: what it did in between is not
+    // this run's.
+    private static int s_runs;
+
     [ThreadStatic]
     private static long s_lastBytes;
 
@@ -25,7 +29,7 @@ internal sealed class ThreadAllocationNode(string name, byte[] content) : BlockN
 
     public override ValueTask DisposeAsync() => default;
 
-    internal void Begin() => Interlocked.Increment(ref _run);
+    internal void Begin() => Volatile.Write(ref _run, Interlocked.Increment(ref s_runs));
 
     protected override ValueTask ReadCoreAsync(long offset, Memory<byte> target, CancellationToken cancellationToken)
     {

@@ -23,6 +23,12 @@ internal static partial class LinuxFile
     internal const int ENOSPC = 28;
     internal const int EOPNOTSUPP = 95;
 
+    private const int EmptyPath = 0x1000;
+    private const uint BlocksMask = 0x400;
+    private const int StatusLength = 256;
+    private const int BlocksOffset = 48;
+    private const int BlockSize = 512;
+
     [LibraryImport("libc", EntryPoint = "lseek64", SetLastError = true)]
     internal static partial long Seek(SafeFileHandle file, long offset, int whence);
 
@@ -34,6 +40,20 @@ internal static partial class LinuxFile
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     internal static partial int Control(SafeFileHandle file, int command, ref FileLock description);
+
+    /// <summary>How many bytes of storage a file takes; null when the kernel does not say.</summary>
+    internal static unsafe long? AllocatedLength(SafeFileHandle file)
+    {
+        // struct statx is the same on every architecture: stx_mask at 0, stx_blocks at offset 48.
+        var status = stackalloc byte[StatusLength];
+        return Status(file, "", EmptyPath, BlocksMask, status) == 0 && (*(uint*)status & BlocksMask) != 0
+            ? *(long*)(status + BlocksOffset) * BlockSize
+            : null;
+    }
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static unsafe partial int Status(
+        SafeFileHandle file, string path, int flags, uint mask, byte* status);
 
     /// <summary>The kernel's <c>struct flock</c> with 64-bit offsets.</summary>
     [StructLayout(LayoutKind.Sequential)]

@@ -48,6 +48,9 @@ public sealed class RawFileNode : BlockNode
     /// locks.</summary>
     public bool IsUnchanging { get; }
 
+    /// <summary>How many bytes of storage the file takes at this moment; null when that cannot be asked.</summary>
+    public long? AllocatedLength => LinuxFile.AllocatedLength(_file);
+
     /// <summary>Opens an existing file or block device with QEMU's image locks.</summary>
     /// <exception cref="BlockException">It does not exist, may not be opened so, or is locked by somebody
     /// else.</exception>

@@ -1,5 +1,4 @@
 using Tidemark.Blocks.Extents;
-using Tidemark.Images.HostFiles;
 using Tidemark.Images.Opening;
 using Tidemark.Qcow2;
 using Tidemark.Qcow2.Format;
@@ -28,7 +27,7 @@ public sealed class ImageMap
     public ImageMap(OpenImage image)
     {
         _image = image;
-        _looksBelowData = [.. image.Layers.Select(IsPreallocated)];
+        _looksBelowData = new bool[image.Layers.Count];
         _holes = new FileHoles?[image.Layers.Count];
         _askedForHoles = new bool[image.Layers.Count];
     }
@@ -56,10 +55,12 @@ public sealed class ImageMap
         CancellationToken cancellationToken)
     {
         List<MappedExtent> batch = [];
-        if (_looksBelowData[depth] && !_askedForHoles[depth])
+        if (!_askedForHoles[depth])
         {
-            _holes[depth] = await FileHoles.ReadAsync(_image.Layers[depth].File, cancellationToken)
-                .ConfigureAwait(false);
+            _looksBelowData[depth] = await node.LooksForHolesAsync(cancellationToken).ConfigureAwait(false);
+            _holes[depth] = _looksBelowData[depth]
+                ? await FileHoles.ReadAsync(_image.Layers[depth].File, cancellationToken).ConfigureAwait(false)
+                : null;
             _askedForHoles[depth] = true;
         }
 
@@ -196,19 +197,5 @@ public sealed class ImageMap
         {
             entries.Add(entry);
         }
-    }
-
-    // As QEMU guesses it: a file that takes clearly less storage than its clusters would has holes in them.
-    private static bool IsPreallocated(ImageLayer layer)
-    {
-        if (layer.Header is not { HasDataFile: false } header || layer.Path is null
-            || HostFile.AllocatedLength(layer.Path) is not { } allocated)
-        {
-            return false;
-        }
-
-        var clusters = layer.File.Length / header.ClusterSize;
-        var stored = allocated / header.ClusterSize;
-        return clusters >= Math.Max(stored * 10 / 9, stored + 2);
     }
 }

@@ -1,6 +1,7 @@
 using System.Text;
 using Org.BouncyCastle.Security;
 using Org.BouncyCastle.Tls;
+using Org.BouncyCastle.Tls.Crypto;
 using Org.BouncyCastle.Tls.Crypto.Impl.BC;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Nbd.Protocol;
@@ -33,21 +34,28 @@ internal sealed class PskTransport : RecordTransport
     internal override bool HasWaitingBytes => _protocol.ApplicationDataAvailable > 0 || _below.HasWaitingBytes;
 
     /// <summary>The server's handshake. Blocks; the connection's deadline ends it.</summary>
+    /// <param name="below">The connection.</param>
+    /// <param name="keys">Whose key it may be.</param>
+    /// <param name="crypto">Another source of chance, which tests need.</param>
     /// <exception cref="NbdException">The client does not speak TLS, or has no key of the file.</exception>
-    internal static PskTransport Accept(NbdTransport below, PskFile keys)
+    internal static PskTransport Accept(NbdTransport below, PskFile keys, TlsCrypto? crypto = null)
     {
         var stream = new TransportStream(below);
         var protocol = new TlsServerProtocol(stream);
-        return Begin(below, stream, protocol, () => protocol.Accept(new Server(keys)));
+        return Begin(below, stream, protocol, () => protocol.Accept(new Server(keys, crypto ?? NewCrypto())));
     }
 
     /// <summary>The client's handshake. Blocks; the connection's deadline ends it.</summary>
+    /// <param name="below">The connection.</param>
+    /// <param name="user">Whose key it is.</param>
+    /// <param name="key">The key, which is cleared.</param>
+    /// <param name="crypto">Another source of chance, which tests need.</param>
     /// <exception cref="NbdException">The server does not speak TLS, or does not know the key.</exception>
-    internal static PskTransport Connect(NbdTransport below, string user, byte[] key)
+    internal static PskTransport Connect(NbdTransport below, string user, byte[] key, TlsCrypto? crypto = null)
     {
         var stream = new TransportStream(below);
         var protocol = new TlsClientProtocol(stream);
-        return Begin(below, stream, protocol, () => protocol.Connect(new Client(user, key)));
+        return Begin(below, stream, protocol, () => protocol.Connect(new Client(user, key, crypto ?? NewCrypto())));
     }
 
     protected override int Read(Span<byte> target) => Math.Max(0, _protocol.ReadApplicationData(target));
@@ -86,8 +94,10 @@ internal sealed class PskTransport : RecordTransport
         }
     }
 
-    private sealed class Client(string user, byte[] key)
-        : PskTlsClient(new BcTlsCrypto(new SecureRandom()), Encoding.UTF8.GetBytes(user), key)
+    private static BcTlsCrypto NewCrypto() => new(new SecureRandom());
+
+    private sealed class Client(string user, byte[] key, TlsCrypto crypto)
+        : PskTlsClient(crypto, Encoding.UTF8.GetBytes(user), key)
     {
         // The protocol above knows how much must come; some peers end without a farewell.
         public override bool RequiresCloseNotify() => false;
@@ -97,7 +107,7 @@ internal sealed class PskTransport : RecordTransport
         protected override int[] GetSupportedCipherSuites() => s_suites;
     }
 
-    private sealed class Server(PskFile keys) : PskTlsServer(new BcTlsCrypto(new SecureRandom()), new Keys(keys))
+    private sealed class Server(PskFile keys, TlsCrypto crypto) : PskTlsServer(crypto, new Keys(keys))
     {
         public override bool RequiresCloseNotify() => false;
 

@@ -26,6 +26,10 @@ public static class Qcow2Limits
     /// refers to: 64 MiB, a hole in the file.</summary>
     public const int MaximumRepairGap = 64 << 20;
 
+    /// <summary>How many bytes of refcount blocks are counted to learn whether clusters were set aside in advance: 1
+    /// GiB, which is 32 TiB of clusters of 64 KiB. Of a larger image it is not learned.</summary>
+    public const long MaximumCountedBytes = 1L << 30;
+
     /// <summary>The widest refcount: 64 bits.</summary>
     public const int MaximumRefcountOrder = 6;
 

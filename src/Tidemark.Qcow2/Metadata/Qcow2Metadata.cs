@@ -177,6 +177,21 @@ internal sealed partial class Qcow2Metadata : IDisposable
         }
     }
 
+    /// <summary>Whether at least so many of the file's first clusters are counted as used.</summary>
+    /// <exception cref="Qcow2Exception">A refcount block cannot be read.</exception>
+    internal async ValueTask<bool> HasCountedAsync(long wanted, long clusters, CancellationToken cancellationToken)
+    {
+        await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await _refcounts.HasUsedAsync(wanted, clusters, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _lock.Release();
+        }
+    }
+
     public void Dispose() => _lock.Dispose();
 
     // No data goes where a table lies that is found without reading another.

@@ -79,5 +79,22 @@ internal readonly struct RefcountCodec(int order)
         return count;
     }
 
+    /// <summary>How many of the first entries are not free.</summary>
+    internal int CountUsed(ReadOnlySpan<byte> block, int count)
+    {
+        if (order == 4)
+        {
+            return count - MemoryMarshal.Cast<byte, ushort>(block)[..count].Count((ushort)0);
+        }
+
+        var used = 0;
+        for (var index = 0; index < count; index++)
+        {
+            used += Get(block, index) == 0 ? 0 : 1;
+        }
+
+        return used;
+    }
+
     private int Shift(int index) => (index & ((8 >> order) - 1)) << order;
 }

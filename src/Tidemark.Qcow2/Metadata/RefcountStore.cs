@@ -126,6 +126,27 @@ internal sealed partial class RefcountStore
         return true;
     }
 
+    /// <summary>Whether at least so many of the file's first clusters are in use. Gives up, with no, after
+    /// <see cref="Qcow2Limits.MaximumCountedBytes"/> of blocks.</summary>
+    internal async ValueTask<bool> HasUsedAsync(long wanted, long clusters, CancellationToken cancellationToken)
+    {
+        var blocks = Math.Min(
+            Math.Min(_table.Length, ((clusters - 1) >> _blockBits) + 1),
+            Qcow2Limits.MaximumCountedBytes >> _clusterBits);
+        long used = 0;
+        for (var index = 0; index < blocks && used < wanted; index++)
+        {
+            if (HasBlock(index))
+            {
+                var block = await GetBlockAsync(index, cancellationToken).ConfigureAwait(false);
+                var count = (int)Math.Min(BlockEntries, clusters - ((long)index << _blockBits));
+                used += _codec.CountUsed(block.Bytes, count);
+            }
+        }
+
+        return used >= wanted;
+    }
+
     /// <summary>Counts one cluster down. A count of zero stays zero.</summary>
     /// <returns>Whether the cluster is free now.</returns>
     internal async ValueTask<bool> DecrementAsync(long cluster, CancellationToken cancellationToken)

@@ -9,6 +9,8 @@ internal static class FuzzTargets
         new NbdClientTarget(),
         new NbdServerTarget(),
         new NbdUriTarget(),
+        new PskTarget(isServer: false),
+        new PskTarget(isServer: true),
         new Qcow2Target(),
         new QmpTarget(),
         new XmlTarget(),
