@@ -30,6 +30,11 @@ public static class BackupLimits
     /// </summary>
     public const long ScratchFloor = 64L << 20;
 
+    /// <summary>The bytes that a scratch never takes more of, for a disk of a size: every cluster saved, their tables
+    /// and refcounts (under one byte in 4096 at <see cref="ScratchClusterSize"/>), and the headers of the image and of
+    /// its encryption.</summary>
+    public static long LargestScratch(long diskSize) => diskSize + (diskSize / 4096) + (8L << 20);
+
     /// <summary>Restore points older than the newest that are searched for one whose bitmap is still on the
     /// disk.</summary>
     public const int OlderParents = 8;

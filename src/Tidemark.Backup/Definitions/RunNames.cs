@@ -50,6 +50,9 @@ public sealed partial class RunNames
     /// <summary>The hypervisor's object that holds the certificates of the run's NBD server (pull).</summary>
     public string TlsObject => _stem + "-tls";
 
+    /// <summary>The hypervisor's object that holds the key of an encrypted image.</summary>
+    public string Secret(int disk) => $"{_stem}-key{Number(disk)}";
+
     /// <summary>Whether a text is a run's id.</summary>
     public static bool IsRunId(string text) =>
         text.Length == IdLength && text.All(c => c is (>= '0' and <= '9') or (>= 'a' and <= 'f'));

@@ -27,6 +27,10 @@ public sealed record BackupBegin
     /// <summary>The directory at the hypervisor that holds its TLS certificates; null for none.</summary>
     public string? TlsDirectory { get; init; }
 
+    /// <summary>Where, at the hypervisor, the key of each secret of an encrypted image lies: full paths by the secret's
+    /// UUID or usage.</summary>
+    public IReadOnlyDictionary<string, string> SecretFiles { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Pull: whether the hypervisor's NBD server runs already at that address.</summary>
     public bool NbdRuns { get; init; }
 }

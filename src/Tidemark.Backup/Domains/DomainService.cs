@@ -215,6 +215,7 @@ public sealed class DomainService
                 FallBackToFull = request.FallBackToFull,
                 Granularity = request.Granularity,
                 TlsDirectory = request.TlsDirectory,
+                SecretFiles = request.SecretFiles,
                 NbdRuns = request.NbdRuns,
             },
             graph,

@@ -36,6 +36,11 @@ public static class DomainBackupPlanner
     public static PlanOutcome Plan(
         DomainBackupRequest request, GraphSnapshot graph, HypervisorCapabilities capabilities)
     {
+        if (EncryptionRule.RefuseUnused(request) is { } unused)
+        {
+            return unused;
+        }
+
         CheckpointDefinition? checkpoint;
         BackupDefinition backup;
         try
@@ -79,7 +84,7 @@ public static class DomainBackupPlanner
             }
 
             var owner = request.Disks.First(candidate => candidate.Name == disk.Name);
-            if (PlanDisk(request, backup.Mode, disk, owner, graph, disks, notes) is { } conflict)
+            if (PlanDisk(request, backup.Mode, disk, owner, graph, capabilities, disks, notes) is { } conflict)
             {
                 return conflict;
             }
@@ -109,7 +114,7 @@ public static class DomainBackupPlanner
             });
         }
 
-        notes.AddRange(Warnings(backup, disks, capabilities));
+        notes.AddRange(PlanWarnings.Of(request, backup, disks, capabilities));
         var nbd = AddressOf(backup.Server);
         return new DomainBackupPlan
         {
@@ -164,6 +169,15 @@ public static class DomainBackupPlanner
                 "the NBD server runs already, so its TLS cannot be chosen", "Leave tls='yes' out");
         }
 
+        if (server.Tls == true && !capabilities.Has("object-add"))
+        {
+            return new PlanConflict(
+                "this hypervisor has no object-add, so its NBD server cannot have TLS", "Leave tls='yes' out")
+            {
+                Class = ErrorClass.OperationUnsupported,
+            };
+        }
+
         return server.Tls == true && request.TlsDirectory is null
             ? new PlanConflict("tls='yes', and no certificates for the NBD server", "Give the directory with --tls-dir")
             : null;
@@ -175,6 +189,7 @@ public static class DomainBackupPlanner
         BackupDisk disk,
         DomainDisk owner,
         GraphSnapshot graph,
+        HypervisorCapabilities capabilities,
         List<DomainPlannedDisk> disks,
         List<string> notes)
     {
@@ -200,7 +215,8 @@ public static class DomainBackupPlanner
             return Refuse($"node '{node.Name}' is also disk '{twin.Name}'", "Name each disk once", node: node.Name);
         }
 
-        if (ImageRule.Refuse(mode, disk, graph, disks) is { } image)
+        if ((ImageRule.Refuse(mode, disk, graph, disks)
+            ?? EncryptionRule.Refuse(disk, request, capabilities)) is { } image)
         {
             return image;
         }
@@ -216,7 +232,10 @@ public static class DomainBackupPlanner
             notes.Add($"disk '{disk.Name}' is read whole: {reason}");
         }
 
-        disks.Add(Planned(request.RunId, mode, disk, chain, disks.Count, isFull, reason));
+        disks.Add(Planned(request.RunId, mode, disk, chain, disks.Count, isFull, reason) with
+        {
+            Encryption = EncryptionRule.Plan(disk, request, disks.Count),
+        });
         return null;
     }
 
@@ -309,38 +328,4 @@ public static class DomainBackupPlanner
         ServerTransport.Tcp => NbdAddress.Tcp(server.Host!, server.Port!.Value),
         _ => null,
     };
-
-    // What a guest, or the user of the backup, may feel of it: said before it begins.
-    private static List<string> Warnings(
-        BackupDefinition backup, List<DomainPlannedDisk> disks, HypervisorCapabilities capabilities)
-    {
-        List<string> warnings = [];
-        foreach (var disk in disks)
-        {
-            if (disk.Image.Labels.Count > 0)
-            {
-                warnings.Add($"disk '{disk.Name}': seclabel is kept in the definition and not applied to the file");
-            }
-
-            if (backup.Mode == BackupMode.Push && disk.Mode == DiskBackupMode.Incremental)
-            {
-                warnings.Add(disk.Format == "raw"
-                    ? $"disk '{disk.Name}': a raw target of an increment does not say which zeroes are data"
-                    : $"disk '{disk.Name}': the target's header names no backing file; put the backup taken at "
-                        + $"checkpoint '{disk.Since}' under it before it is read: qemu-img rebase -u -F qcow2 -b FILE");
-            }
-        }
-
-        if (!capabilities.BreaksSnapshot)
-        {
-            warnings.Add(backup.Mode == BackupMode.Pull
-                ? "pull: this hypervisor cannot be told to give up the backup rather than a guest write whose old data "
-                    + "the scratch cannot take; while somebody follows it, the free space of the scratch's file system "
-                    + "is watched instead"
-                : "push: this hypervisor cannot be told to give up the backup rather than a guest write: while the job "
-                    + "runs, a write waits until the old data is in the target, and may fail once when it cannot be");
-        }
-
-        return warnings;
-    }
 }

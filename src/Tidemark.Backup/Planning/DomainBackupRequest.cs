@@ -41,6 +41,10 @@ public sealed record DomainBackupRequest
     /// <summary>The directory at the hypervisor that holds its TLS certificates; null when there is none.</summary>
     public string? TlsDirectory { get; init; }
 
+    /// <summary>Where, at the hypervisor, the key of each secret lies: full paths by the secret's UUID or usage. A key
+    /// is all the bytes of its file.</summary>
+    public IReadOnlyDictionary<string, string> SecretFiles { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Pull: whether the hypervisor's NBD server runs already at that address; then it is used and not
     /// stopped.</summary>
     public bool NbdRuns { get; init; }

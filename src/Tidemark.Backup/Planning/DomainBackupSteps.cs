@@ -106,20 +106,31 @@ internal sealed class DomainBackupSteps(
             _steps.Add(new PlanStep.Unlink($"unlink the scratch file of disk '{disk.Name}'", disk.Image.Path));
         }
 
-        AddFormat(disk, what);
+        if (disk.Encryption is { } encryption)
+        {
+            _steps.Add(new PlanStep.Command(
+                $"load the key of the {what} of disk '{disk.Name}'",
+                new QmpCommand("object-add", encryption.ToSecret()),
+                [new UndoAction.ServerObject(encryption.SecretId)]));
+        }
+
+        AddFormat(disk, what, disk is { Encryption: not null, Format: "raw" } ? "luks" : disk.Format);
     }
 
-    private void AddFormat(DomainPlannedDisk disk, string what)
+    // The format is the image's, or LUKS where a raw image is encrypted.
+    private void AddFormat(DomainPlannedDisk disk, string what, string driver)
     {
-        if (disk.Format == "qcow2" && !request.ReuseExternal)
+        if (driver != "raw" && !request.ReuseExternal)
         {
             AddCreation(
-                $"format the {what} of disk '{disk.Name}'", _names.CreateJob(disk.Ordinal, "qcow2"), Format(disk));
+                $"format the {what} of disk '{disk.Name}'",
+                _names.CreateJob(disk.Ordinal, driver),
+                driver == "luks" ? Luks(disk, disk.Encryption!) : Qcow2(disk));
         }
 
         JsonObject options = new()
         {
-            ["driver"] = disk.Format,
+            ["driver"] = driver,
             ["node-name"] = disk.ImageNode,
             ["file"] = disk.StorageNode,
             ["read-only"] = false,
@@ -130,12 +141,29 @@ internal sealed class DomainBackupSteps(
             // and the rest of a cluster of which an increment copies a part. null: not what the file's header says.
             options["backing"] = IsPull || disk.Mode == DiskBackupMode.Incremental ? disk.NodeName : null;
             options["discard"] = "unmap";
+            if (disk.Encryption is { } encryption)
+            {
+                JsonObject encrypt = new() { ["format"] = "luks" };
+                encryption.AddKey(encrypt);
+                options["encrypt"] = encrypt;
+            }
+        }
+        else
+        {
+            disk.Encryption?.AddKey(options);
         }
 
         AddNode($"open the format of the {what} of disk '{disk.Name}'", disk.ImageNode, options);
     }
 
-    private JsonObject Format(DomainPlannedDisk disk)
+    private static JsonObject Luks(DomainPlannedDisk disk, PlannedEncryption encryption)
+    {
+        JsonObject options = new() { ["driver"] = "luks", ["file"] = disk.StorageNode, ["size"] = disk.Size };
+        encryption.AddCreation(options);
+        return options;
+    }
+
+    private JsonObject Qcow2(DomainPlannedDisk disk)
     {
         JsonObject options = new() { ["driver"] = "qcow2", ["file"] = disk.StorageNode, ["size"] = disk.Size };
         var top = disk.Chain.Top;
@@ -150,6 +178,13 @@ internal sealed class DomainBackupSteps(
         else
         {
             options["cluster-size"] = BackupLimits.ScratchClusterSize;
+        }
+
+        if (disk.Encryption is { } encryption)
+        {
+            JsonObject encrypt = new() { ["format"] = "luks" };
+            encryption.AddCreation(encrypt);
+            options["encrypt"] = encrypt;
         }
 
         return options;

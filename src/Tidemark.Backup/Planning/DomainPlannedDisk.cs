@@ -40,6 +40,9 @@ public sealed record DomainPlannedDisk
     /// <summary>The image's format: <c>qcow2</c> or <c>raw</c>.</summary>
     public required string Format { get; init; }
 
+    /// <summary>How the image is encrypted; null for in clear.</summary>
+    public PlannedEncryption? Encryption { get; init; }
+
     /// <summary>The hypervisor's node for the image: what the job writes to, and what a pull exports.</summary>
     public required string ImageNode { get; init; }
 

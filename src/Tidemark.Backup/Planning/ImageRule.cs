@@ -13,15 +13,6 @@ internal static class ImageRule
             new(reason, advice) { Disk = disk.Name, Class = errorClass };
 
         var image = disk.Image!;
-        if (image.Encryption is not null)
-        {
-            return No(
-                $"disk '{disk.Name}': encryption of the {(mode == BackupMode.Push ? "target" : "scratch")} is not "
-                + "carried out",
-                "Leave <encryption> out; the data would otherwise be written in clear",
-                ErrorClass.OperationUnsupported);
-        }
-
         if ((disk.Format ?? "qcow2") is not ("qcow2" or "raw") and var format)
         {
             return No(

@@ -46,7 +46,8 @@ internal static class FileRemoval
         }
     }
 
-    private static bool IsAnswered(string path)
+    /// <summary>Whether somebody listens at a socket.</summary>
+    internal static bool IsAnswered(string path)
     {
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified)
         {

@@ -18,6 +18,33 @@ internal static class LocalEffects
         }
     }
 
+    /// <summary>Refuses a path for the hypervisor's socket where somebody listens, or where something else is: a
+    /// hypervisor that begins to listen there removes it without a question. The socket of a server that is gone may
+    /// be replaced.</summary>
+    /// <exception cref="BackupException">The path is somebody's.</exception>
+    internal static void RefuseTaken(string path)
+    {
+        if (FileStatus.Read(path) is not { } status)
+        {
+            return;
+        }
+
+        if (!status.IsSocket)
+        {
+            throw new BackupException(
+                BackupErrorKind.Request,
+                $"'{path}' is no socket, and the hypervisor would put its own in its place: name another path");
+        }
+
+        if (FileRemoval.IsAnswered(path))
+        {
+            throw new BackupException(
+                BackupErrorKind.Request,
+                $"somebody listens at '{path}' already, and the hypervisor would take the path from them: name "
+                    + "another one; or, if it is the hypervisor's own NBD server, say so with --nbd-running");
+        }
+    }
+
     /// <summary>Creates an empty file that only its owner may read or write.</summary>
     /// <param name="path">Its full path; what exists is refused.</param>
     /// <param name="likePath">Whose owner it gets, if this process may give files away and that file is here.</param>

@@ -59,6 +59,11 @@ internal sealed class StepExecutor
             LocalEffects.RefuseExisting(create.Path);
         }
 
+        foreach (var socket in step.Undo.OfType<UndoAction.ServerSocket>())
+        {
+            LocalEffects.RefuseTaken(socket.Path);
+        }
+
         if (step is PlanStep.Transaction)
         {
             _journal.WillFreeze(step.Undo, _time.GetUtcNow());

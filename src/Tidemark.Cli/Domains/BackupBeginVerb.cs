@@ -5,6 +5,7 @@ using Tidemark.Backup.Domains;
 using Tidemark.Backup.Journal;
 using Tidemark.Backup.Running;
 using Tidemark.Backup.Xml;
+using Tidemark.Cli.Sources;
 using Tidemark.Cli.Terminal;
 
 namespace Tidemark.Cli.Domains;
@@ -24,6 +25,7 @@ internal sealed class BackupBeginVerb
     private readonly Option<string?> _granularity;
     private readonly Option<string?> _tls;
     private readonly Option<bool> _nbdRuns;
+    private readonly Option<string[]> _secretFiles = SecretFileOption.Create();
 
     private readonly Option<double?> _clientTimeout = new("--client-timeout")
     {
@@ -57,6 +59,7 @@ internal sealed class BackupBeginVerb
             "--tls-dir", "DIR", "Where the hypervisor has the certificates of its NBD server.");
         _nbdRuns = _command.AddFlag(
             "--nbd-running", "The hypervisor's NBD server runs at that address already; it is not stopped.");
+        _command.Add(_secretFiles);
         _command.Add(_clientTimeout);
         _command.SetAction(RunAsync);
     }
@@ -117,6 +120,7 @@ internal sealed class BackupBeginVerb
             KeepCheckpoint = parsed.GetValue(_keep),
             Granularity = ReadSize("--granularity", parsed.GetValue(_granularity)),
             TlsDirectory = parsed.GetValue(_tls),
+            SecretFiles = SecretFileOption.Read(parsed.GetValue(_secretFiles)),
             NbdRuns = parsed.GetValue(_nbdRuns),
         };
     }

@@ -108,7 +108,7 @@ internal static class ChangeVerbs
     private static Command Commit(DomainContext context)
     {
         var command = new Command("blockcommit", "Commit layers of a disk into one below; waits for the end.");
-        var disk = command.AddArgument("DISK", "The disk, as domblklist names it.");
+        var disk = Disk(command);
         var baseLayer = command.AddText(
             "--base", "NODE|PATH", "The layer that gets the data. Default: the lowest one.");
         var top = command.AddText("--top", "NODE|PATH", "The topmost layer to commit. Default: the active one.");
@@ -139,7 +139,7 @@ internal static class ChangeVerbs
 
             var change = new BlockChange
             {
-                Disk = parsed.GetRequiredValue(disk),
+                Disk = disk(parsed),
                 Base = parsed.GetValue(baseLayer),
                 Top = parsed.GetValue(top),
                 IsShallow = parsed.GetValue(shallow),
@@ -158,7 +158,7 @@ internal static class ChangeVerbs
     {
         var command = new Command(
             "blockpull", "Pull the data of the layers below a disk's active layer into it; waits for the end.");
-        var disk = command.AddArgument("DISK", "The disk, as domblklist names it.");
+        var disk = Disk(command);
         var baseLayer = command.AddText("--base", "NODE|PATH", "The layer that stays below. Default: none.");
         command.AddFlag("--wait", "Wait for the end: always so.");
         var speed = Bandwidth(command);
@@ -166,7 +166,7 @@ internal static class ChangeVerbs
         {
             var change = new BlockChange
             {
-                Disk = parsed.GetRequiredValue(disk),
+                Disk = disk(parsed),
                 Base = parsed.GetValue(baseLayer),
                 Speed = Speed(parsed.GetValue(speed)),
             };
@@ -179,8 +179,8 @@ internal static class ChangeVerbs
     private static Command Copy(DomainContext context)
     {
         var command = new Command("blockcopy", "Copy a disk to another image; waits for the end.");
-        var disk = command.AddArgument("DISK", "The disk, as domblklist names it.");
-        var destination = command.AddArgument("DEST", "The other image's full path.");
+        var disk = Disk(command);
+        var destination = command.AddRequiredEither("DEST", "--dest", "PATH", "The other image's full path.");
         var format = command.AddText("--format", "qcow2|raw", "Its format. Default: the active layer's.");
         var shallow = command.AddFlag("--shallow", "Only the active layer; the layers below are shared.");
         var reuse = command.AddFlag("--reuse-external", "The image exists and is used as it is.");
@@ -198,8 +198,8 @@ internal static class ChangeVerbs
 
             var change = new BlockChange
             {
-                Disk = parsed.GetRequiredValue(disk),
-                Destination = parsed.GetRequiredValue(destination),
+                Disk = disk(parsed),
+                Destination = destination(parsed),
                 Format = parsed.GetValue(format),
                 IsShallow = parsed.GetValue(shallow),
                 ReusesExternal = parsed.GetValue(reuse),
@@ -253,6 +253,9 @@ internal static class ChangeVerbs
             _ when part.StartsWith("file=/", StringComparison.Ordinal) => disk with { File = part["file=".Length..] },
             _ => null,
         });
+
+    private static Func<ParseResult, string> Disk(Command command) =>
+        command.AddRequiredEither("DISK", "--path", "DISK", "The disk, as domblklist names it.");
 
     private static Option<long?> Bandwidth(Command command)
     {

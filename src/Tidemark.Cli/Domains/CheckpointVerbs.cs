@@ -104,12 +104,12 @@ internal static class CheckpointVerbs
     private static Command Info(DomainContext context)
     {
         var command = new Command("checkpoint-info", "Say what a checkpoint is, and what it is worth.");
-        var name = command.AddArgument("NAME", "The checkpoint.");
+        var name = Checkpoint(command);
         var json = Commands.JsonOption.AddTo(command);
         command.SetAction((parsed, token) => context.RunAsync(parsed, async (options, source) =>
         {
             var (tree, review) = await new CheckpointService(options, source).ListAsync(token);
-            var checkpoint = tree.Get(parsed.GetRequiredValue(name));
+            var checkpoint = tree.Get(name(parsed));
             if (parsed.GetValue(json))
             {
                 Terminal.JsonOutput.Write(context.Console, writer =>
@@ -129,15 +129,15 @@ internal static class CheckpointVerbs
     private static Command Dump(DomainContext context)
     {
         var command = new Command("checkpoint-dumpxml", "Print a checkpoint's definition.");
-        var name = command.AddArgument("NAME", "The checkpoint.");
+        var name = Checkpoint(command);
         var size = command.AddFlag("--size", "With the bytes that were written since.");
         var noDomain = command.AddFlag("--no-domain", "Without the machine's own definition.");
         command.SetAction((parsed, token) => context.RunAsync(parsed, async (options, source) =>
         {
             var service = new CheckpointService(options, source);
             var definition = parsed.GetValue(size)
-                ? await service.MeasureAsync(parsed.GetRequiredValue(name), token)
-                : (await service.ListAsync(token)).Tree.Get(parsed.GetRequiredValue(name));
+                ? await service.MeasureAsync(name(parsed), token)
+                : (await service.ListAsync(token)).Tree.Get(name(parsed));
             context.Console.Output.Write(CheckpointXml.Format(definition, !parsed.GetValue(noDomain)));
             return ExitCode.Success;
         }, token));
@@ -147,11 +147,11 @@ internal static class CheckpointVerbs
     private static Command Parent(DomainContext context)
     {
         var command = new Command("checkpoint-parent", "Print the name of a checkpoint's parent.");
-        var name = command.AddArgument("NAME", "The checkpoint.");
+        var name = Checkpoint(command);
         command.SetAction((parsed, token) => context.RunAsync(parsed, async (options, source) =>
         {
             var (tree, _) = await new CheckpointService(options, source).ListAsync(token);
-            var checkpoint = tree.Get(parsed.GetRequiredValue(name));
+            var checkpoint = tree.Get(name(parsed));
             context.Console.Output.WriteLine(tree.ParentOf(checkpoint)?.Name
                 ?? throw new CliException($"checkpoint '{checkpoint.Name}' has no parent"));
             return ExitCode.Success;
@@ -162,14 +162,14 @@ internal static class CheckpointVerbs
     private static Command Delete(DomainContext context)
     {
         var command = new Command("checkpoint-delete", "Delete a checkpoint, its bitmaps and its definition.");
-        var name = command.AddArgument("NAME", "The checkpoint.");
+        var name = Checkpoint(command);
         var children = command.AddFlag("--children", "And all that follow it.");
         var onlyChildren = command.AddFlag("--children-only", "Not itself, only those.");
         var metadata = command.AddFlag("--metadata", "Only the definition: the bitmaps stay.");
         command.SetAction((parsed, token) => context.RunAsync(parsed, async (options, source) =>
         {
             var deleted = await new CheckpointService(options, source).DeleteAsync(
-                parsed.GetRequiredValue(name),
+                name(parsed),
                 parsed.GetValue(children),
                 parsed.GetValue(onlyChildren),
                 parsed.GetValue(metadata),
@@ -183,6 +183,9 @@ internal static class CheckpointVerbs
         }, token));
         return command;
     }
+
+    private static Func<ParseResult, string> Checkpoint(Command command) =>
+        command.AddRequiredEither("NAME", "--checkpointname", "NAME", "The checkpoint.");
 
     private static CheckpointDisk CheckpointDiskSpec(string text) => VerbOptions.ReadDiskSpec(
         text,

@@ -29,14 +29,6 @@ internal static class VerbOptions
         return option;
     }
 
-    /// <summary>Adds an argument that must be there.</summary>
-    public static Argument<string> AddArgument(this Command command, string name, string description)
-    {
-        var argument = new Argument<string>(name) { Description = description };
-        command.Add(argument);
-        return argument;
-    }
-
     /// <summary>Adds a value that is given as an argument or, as virsh takes it too, as an option.</summary>
     /// <param name="command">The verb.</param>
     /// <param name="name">The argument's name.</param>
@@ -45,7 +37,19 @@ internal static class VerbOptions
     /// <param name="description">What the value is.</param>
     /// <returns>Reads it; null when it was not given.</returns>
     public static Func<ParseResult, string?> AddEither(
+        this Command command, string name, string option, string help, string description) =>
+        Add(command, name, option, help, description, isRequired: false);
+
+    /// <summary>As <see cref="AddEither"/>, of a value that must be there.</summary>
+    public static Func<ParseResult, string> AddRequiredEither(
         this Command command, string name, string option, string help, string description)
+    {
+        var read = Add(command, name, option, help, description, isRequired: true);
+        return parsed => read(parsed)!;
+    }
+
+    private static Func<ParseResult, string?> Add(
+        Command command, string name, string option, string help, string description, bool isRequired)
     {
         var argument = new Argument<string?>(name)
         {
@@ -54,9 +58,19 @@ internal static class VerbOptions
         };
         command.Add(argument);
         var same = command.AddText(option, help, $"The same as {name}.");
-        return parsed => parsed.GetValue(argument) is { } first && parsed.GetValue(same) is not null
-            ? throw new UsageException($"{name} is given twice: '{first}' and {option}")
-            : parsed.GetValue(argument) ?? parsed.GetValue(same);
+        command.Validators.Add(result =>
+        {
+            var (first, second) = (result.GetValue(argument), result.GetValue(same));
+            if (first is not null && second is not null)
+            {
+                result.AddError($"{name} is given twice: '{first}' and {option}");
+            }
+            else if (isRequired && first is null && second is null)
+            {
+                result.AddError($"{name} is missing: give it, or {option} {help}");
+            }
+        });
+        return parsed => parsed.GetValue(argument) ?? parsed.GetValue(same);
     }
 
     /// <summary>A time given in seconds; null when it was not given.</summary>

@@ -3,6 +3,7 @@ using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Graph;
 using Tidemark.Backup.Planning;
 using Tidemark.Backup.Xml;
+using Tidemark.Cli.Sources;
 using Tidemark.Cli.Terminal;
 
 namespace Tidemark.Cli.Plans;
@@ -43,7 +44,7 @@ internal sealed class RunPlan
     private readonly Option<string?> _disks = new("--disks")
     {
         Description = "The virtual machine's disks in their order, and the nodes of their active layers. Default: "
-            + "every active layer, called as its node.",
+            + "every active layer, called as its node, or as the XML's disk that its file is named after.",
         HelpName = "NAME=NODE,…",
     };
 
@@ -68,6 +69,8 @@ internal sealed class RunPlan
         Description = "The hypervisor's directory of certificates, for a server with tls='yes'.",
         HelpName = "DIR",
     };
+
+    private readonly Option<string[]> _secretFiles = SecretFileOption.Create();
 
     private readonly Option<string> _run = new("--run")
     {
@@ -95,6 +98,7 @@ internal sealed class RunPlan
         _command.Add(_fallBack);
         _command.Add(_granularity);
         _command.Add(_tls);
+        _command.Add(_secretFiles);
         _command.Add(_run);
         _command.Add(_time);
         _command.SetAction(Run);
@@ -119,12 +123,13 @@ internal sealed class RunPlan
                 RunId = run,
                 Backup = backup,
                 Checkpoint = ReadCheckpoint(parsed),
-                Disks = FindDisks(parsed, graph),
+                Disks = FindDisks(parsed, graph, backup),
                 Time = parsed.GetValue(_time),
                 ReuseExternal = parsed.GetValue(_reuse),
                 FallBackToFull = parsed.GetValue(_fallBack),
                 Granularity = parsed.GetValue(_granularity),
                 TlsDirectory = parsed.GetValue(_tls),
+                SecretFiles = SecretFileOption.Read(parsed.GetValue(_secretFiles)),
             },
             graph,
             HypervisorCapabilities.Assumed);
@@ -158,12 +163,12 @@ internal sealed class RunPlan
         return CheckpointXml.Parse(stream);
     }
 
-    private List<DomainDisk> FindDisks(ParseResult parsed, GraphSnapshot graph)
+    private List<DomainDisk> FindDisks(ParseResult parsed, GraphSnapshot graph, BackupDefinition backup)
     {
         var roots = ActiveLayers.Of(graph);
         if (parsed.GetValue(_disks) is not { } text)
         {
-            return [.. roots.Select(node => Describe(node.Name, node))];
+            return [.. roots.Select(node => Describe(NameOf(node, roots, backup), node))];
         }
 
         List<DomainDisk> disks = [];
@@ -184,6 +189,25 @@ internal sealed class RunPlan
 
         return disks;
     }
+
+    // A list of nodes does not tell what the machine calls its disks. An XML that was written for the machine does: a
+    // name of its that is no node's is the disk whose file is called so, where there is just one.
+    private string NameOf(GraphNode node, IReadOnlyList<GraphNode> roots, BackupDefinition backup)
+    {
+        var stem = StemOf(node);
+        if (backup.Disks?.Any(disk => disk.Name == stem) != true
+            || roots.Any(other => other.Name == stem || (other != node && StemOf(other) == stem)))
+        {
+            return node.Name;
+        }
+
+        _console.WriteMessage(
+            $"disk '{stem}' is taken to be node '{node.Name}', by its file '{node.Filename}'; --disks NAME=NODE says "
+                + "otherwise");
+        return stem;
+    }
+
+    private static string StemOf(GraphNode node) => Path.GetFileName(node.Filename).Split('.')[0];
 
     private static DomainDisk Describe(string name, GraphNode node) => new(name)
     {

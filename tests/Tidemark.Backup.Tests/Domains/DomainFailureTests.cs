@@ -117,6 +117,43 @@ public sealed class DomainFailureTests
         }
     }
 
+    /// <summary>A hypervisor takes any path that it is to listen at, whoever has it: so ours is not asked to.</summary>
+    [Fact]
+    public async Task A_socket_that_somebody_listens_at_and_a_file_in_its_place_are_not_taken_away()
+    {
+        await using var scene = await DomainScene.StartAsync(embedded: false, nbd: false, "vda");
+        using (var somebody = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+        {
+            somebody.Bind(new UnixDomainSocketEndPoint(scene.File("pull.sock")));
+            somebody.Listen();
+            var taken = await Assert.ThrowsAsync<BackupException>(
+                () => scene.Service.BeginAsync(scene.Pull(), Token));
+            Assert.Contains("somebody listens at", taken.Message, StringComparison.Ordinal);
+            using var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            await client.ConnectAsync(new UnixDomainSocketEndPoint(scene.File("pull.sock")), Token);
+        }
+
+        await scene.NothingIsLeftAsync();
+        File.Delete(scene.File("pull.sock"));
+        await File.WriteAllTextAsync(scene.File("pull.sock"), "precious", Token);
+        var file = await Assert.ThrowsAsync<BackupException>(() => scene.Service.BeginAsync(scene.Pull(), Token));
+        Assert.Contains("is no socket", file.Message, StringComparison.Ordinal);
+        Assert.Equal("precious", await File.ReadAllTextAsync(scene.File("pull.sock"), Token));
+
+        // What a server that is gone has left may be replaced.
+        File.Delete(scene.File("pull.sock"));
+        using (var gone = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+        {
+            gone.Bind(new UnixDomainSocketEndPoint(scene.File("left.sock")));
+            File.Move(scene.File("left.sock"), scene.File("pull.sock"));
+        }
+
+        Assert.True(Path.Exists(scene.File("pull.sock")));
+        await scene.Service.BeginAsync(scene.Pull(), Token);
+        await scene.Service.AbortAsync(givesUp: false, Token);
+        await scene.NothingIsLeftAsync();
+    }
+
     /// <summary>The machine is switched off in a pull: its bitmaps are stored, also the new checkpoint's.</summary>
     [Fact]
     public async Task A_hypervisor_that_shuts_down_ends_the_backup_as_failed_and_costs_no_checkpoint()

@@ -3,6 +3,7 @@ using Tidemark.Backup.Domains;
 using Tidemark.Backup.Journal;
 using Tidemark.Backup.Running;
 using Tidemark.Backup.Tests.Interop;
+using Tidemark.Backup.Tests.Schemas;
 using Tidemark.Backup.Xml;
 using Tidemark.Testing;
 
@@ -13,8 +14,13 @@ internal sealed class DomainScene : IAsyncDisposable
 {
     private readonly TemporaryDirectory _folder = new();
 
-    private DomainScene(bool embedded, bool nbd, string[] disks, string? program = null) =>
+    private readonly bool _embedded;
+
+    private DomainScene(bool embedded, bool nbd, string[] disks, string? program = null)
+    {
+        _embedded = embedded;
         Daemon = new RealDaemon(_folder.Path, embedded, nbd, disks) { Program = program ?? "qemu-storage-daemon" };
+    }
 
     internal RealDaemon Daemon { get; }
 
@@ -31,11 +37,24 @@ internal sealed class DomainScene : IAsyncDisposable
         LockTimeout = TimeSpan.FromSeconds(10),
     };
 
-    internal DomainService Service => new(Options, Source ?? Daemon.Source);
+    internal DomainService Service => new(Options, Checked);
 
-    internal CheckpointService Checkpoints => new(Options, Source ?? Daemon.Source);
+    internal CheckpointService Checkpoints => new(Options, Checked);
 
-    internal ChangeService Changes => new(Options, Source ?? Daemon.Source);
+    internal ChangeService Changes => new(Options, Checked);
+
+    // Whatever a test has done: each command is one that every supported QEMU takes.
+    private HypervisorSource Checked
+    {
+        get
+        {
+            var source = Source ?? Daemon.Source;
+            return _embedded ? source : source with
+            {
+                ConnectAsync = async token => new SchemaMonitor(await source.ConnectAsync(token)),
+            };
+        }
+    }
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 

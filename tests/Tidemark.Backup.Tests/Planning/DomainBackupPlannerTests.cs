@@ -22,7 +22,7 @@ public sealed class DomainBackupPlannerTests
         { Push("<disk name='vda' incremental='gone'/>"), ErrorClass.CheckpointInconsistent,
             "missing or broken bitmap 'gone' for disk 'vda': bitmap 'gone' is missing on node 'a1'" },
         { Push("<disk name='vda' incremental='stale'/>"), ErrorClass.CheckpointInconsistent, "is inconsistent" },
-        { Push(Encrypted), ErrorClass.OperationUnsupported, "encryption of the target is not carried out" },
+        { Push(Encrypted), ErrorClass.InvalidArgument, "nothing says where the key of secret 'u' is" },
         { Push("<disk name='vda'><driver type='vmdk'/></disk>"), ErrorClass.OperationUnsupported, "format 'vmdk'" },
         { Push("<disk name='vda' type='file'><target file='/srv/b1.qcow2'/></disk>"), ErrorClass.InvalidArgument,
             "is open as node 'b1'" },
@@ -92,6 +92,37 @@ public sealed class DomainBackupPlannerTests
             DomainBackupPlanner.Plan(request, s_graph, HypervisorCapabilities.Assumed));
         Assert.Equal(ErrorClass.CheckpointNotFound, conflict.Class);
         Assert.Equal(("vda", "a1", "foreign"), (conflict.Disk, conflict.Node, conflict.Bitmap));
+    }
+
+    [Fact]
+    public void A_hypervisor_that_cannot_encrypt_is_not_given_an_image_to_encrypt()
+    {
+        var request = Request(Push(Encrypted)) with
+        {
+            SecretFiles = new Dictionary<string, string> { ["u"] = "/k" },
+        };
+        Assert.IsType<DomainBackupPlan>(DomainBackupPlanner.Plan(request, s_graph, HypervisorCapabilities.Assumed));
+        var bare = HypervisorCapabilities.Assumed with
+        {
+            Commands = HypervisorCapabilities.Assumed.Commands.Where(name => name != "object-add").ToHashSet(),
+        };
+        var conflict = Assert.IsType<PlanConflict>(DomainBackupPlanner.Plan(request, s_graph, bare));
+        Assert.Contains("cannot encrypt an image", conflict.Reason, StringComparison.Ordinal);
+        conflict = Assert.IsType<PlanConflict>(DomainBackupPlanner.Plan(
+            Request(Pull("<server tls='yes' name='h' port='1'/>")) with { TlsDirectory = "/pki" }, s_graph, bare));
+        Assert.Contains("cannot have TLS", conflict.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_key_that_no_image_asks_for_is_refused()
+    {
+        var request = Request(Push(Encrypted)) with
+        {
+            SecretFiles = new Dictionary<string, string> { ["u"] = "/k", ["other"] = "/k2" },
+        };
+        var conflict = Assert.IsType<PlanConflict>(
+            DomainBackupPlanner.Plan(request, s_graph, HypervisorCapabilities.Assumed));
+        Assert.Contains("secret 'other' is no image's", conflict.Reason, StringComparison.Ordinal);
     }
 
     [Fact]

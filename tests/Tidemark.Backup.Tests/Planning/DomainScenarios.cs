@@ -12,13 +12,16 @@ internal static class DomainScenarios
 {
     internal const string Run = "00112233445566ff";
 
+    private const string Secret = "a85ee015-d543-4b20-ae4b-805a47944cf1";
+
     /// <summary>All scenarios that end in a plan.</summary>
     internal static IReadOnlyList<string> Names { get; } =
     [
         "03-push-full-with-checkpoint", "04-push-incremental-with-checkpoint", "05-push-incremental-from-older",
         "06-push-minimal", "07-push-mixed-modes", "08-pull-full-with-checkpoint",
         "09-pull-incremental-with-checkpoint", "10-pull-tcp", "20-push-incremental-across-snapshot",
-        "21-pull-incremental-across-snapshot", "33-pull-reuse-external", "33-push-reuse-external", "35-pull-tls",
+        "21-pull-incremental-across-snapshot", "33-pull-reuse-external", "33-push-reuse-external",
+        "34-pull-luks-scratch", "34-push-luks", "34-push-luks-qcow2", "35-pull-tls",
         "37-pull-fall-back-to-full", "41-push-incremental-raw-target", "42-push-block-device", "46-push-after-resize",
         "47-push-resized-across-snapshot", "48-push-after-commit", "50-push-full-of-raw-disk", "pull-through-filter",
         "pull-server-that-runs", "pull-embedded-engine", "push-large-clusters",
@@ -41,6 +44,9 @@ internal static class DomainScenarios
         ReuseExternal = name.EndsWith("reuse-external", StringComparison.Ordinal),
         FallBackToFull = name == "37-pull-fall-back-to-full",
         TlsDirectory = name == "35-pull-tls" ? "/etc/pki/vm" : null,
+        SecretFiles = name.StartsWith("34-", StringComparison.Ordinal)
+            ? new Dictionary<string, string> { [Secret] = "/etc/keys/backup" }
+            : new Dictionary<string, string>(),
         NbdRuns = name == "pull-server-that-runs",
     };
 
@@ -116,6 +122,13 @@ internal static class DomainScenarios
         "21-pull-incremental-across-snapshot" => Pull(Unix, "c1", Scratch("vda")),
         "33-pull-reuse-external" => Pull(Unix, null, Scratch("vda")),
         "33-push-reuse-external" => Push(null, Target("vda", "raw")),
+        "34-pull-luks-scratch" => Pull(Unix, "c1", Luks(Scratch("vda"), "")),
+        "34-push-luks" => Push(null, Luks(Target("vda", "raw"), "")),
+        "34-push-luks-qcow2" => Push(
+            "c1",
+            Luks(
+                Target("vda"),
+                "<cipher name='serpent' size='256' mode='cbc' hash='sha256'/><ivgen name='plain64' hash='sha256'/>")),
         "35-pull-tls" => Pull("<server tls='yes' name='localhost' port='10809'/>", null, Scratch("vda")),
         "37-pull-fall-back-to-full" => Pull(Unix, "c1", Scratch("vda"), Scratch("vdb")),
         "41-push-incremental-raw-target" => Push("c2", Target("vda", "raw")),
@@ -138,6 +151,12 @@ internal static class DomainScenarios
     private static string Target(string disk, string? format = null) =>
         $"<disk name='{disk}' type='file'><target file='/bk/{disk}'/>"
         + (format is null ? "" : $"<driver type='{format}'/>") + "</disk>";
+
+    private static string Luks(string disk, string choices) => disk.Replace(
+        "vda'/>",
+        $"vda'><encryption format='luks'><secret type='passphrase' uuid='{Secret}'/>{choices}</encryption>"
+            + (disk.Contains("<target", StringComparison.Ordinal) ? "</target>" : "</scratch>"),
+        StringComparison.Ordinal);
 
     private static string Scratch(string disk, string attributes = "") =>
         $"<disk name='{disk}' type='file' {attributes}><scratch file='/scratch/{disk}'/></disk>";

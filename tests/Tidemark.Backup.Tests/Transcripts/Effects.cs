@@ -41,14 +41,18 @@ internal sealed partial class Effects
             case "blockdev-add":
                 var image = _images[(string)arguments["file"]!];
                 _images[(string)arguments["node-name"]!] = image;
-                _lines.Add($"image {image} {arguments["driver"]} over {arguments["backing"]?.ToString() ?? "nothing"}");
+                _lines.Add($"image {image} {arguments["driver"]} over {arguments["backing"]?.ToString() ?? "nothing"}"
+                    + Encryption(arguments));
                 break;
             case "blockdev-create":
                 var options = arguments["options"]!.AsObject();
                 _lines.Add((string)options["driver"]! == "file"
                     ? $"size {Path((string)options["filename"]!)} {options["size"]}"
                     : $"format {_images[(string)options["file"]!]} {options["size"]} "
-                        + $"{options["cluster-size"] ?? DefaultClusterSize}");
+                        + $"{options["cluster-size"] ?? DefaultClusterSize}{Encryption(options)}");
+                break;
+            case "object-add" when (string)arguments["qom-type"]! == "secret":
+                _lines.Add("key");
                 break;
             case "nbd-server-start":
                 var security = arguments.ContainsKey("tls-creds") ? "tls" : "";
@@ -96,6 +100,13 @@ internal sealed partial class Effects
         }
 
         _lines.Add($"{type} {data.ToJsonString()}");
+    }
+
+    // What is said of an image's encryption, but for the name of its key.
+    private static string Encryption(JsonObject options)
+    {
+        var said = (options["encrypt"]?.AsObject() ?? options).DeepClone().AsObject();
+        return said.Remove("key-secret") ? $" encrypted {(options["encrypt"] is null ? "" : said.ToJsonString())}" : "";
     }
 
     private bool IsOnImage(JsonObject data) => data["node"] is { } node && _images.ContainsKey((string)node!);

@@ -1,3 +1,4 @@
+using System.Xml.Linq;
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Tests.Transcripts;
 using Tidemark.Backup.Xml;
@@ -58,6 +59,7 @@ public sealed class RoundTripTests
             {
                 var once = Once(text);
                 Assert.True(once == Once(once), name);
+                Assert.Equal((name, ""), (name, string.Join('\n', Lost(XElement.Parse(text), XElement.Parse(once)))));
                 read++;
             }
         }
@@ -70,6 +72,48 @@ public sealed class RoundTripTests
         "err-bad-mode", "err-chk-slash", "err-exportname-in-push", "err-network-target", "err-pull-no-port",
         "err-pull-raw-scratch", "err-push-server", "err-rel-socket",
     ];
+
+    /// <summary>The judge of the test above: an element, an attribute or a text that did not come back is
+    /// named.</summary>
+    [Theory]
+    [InlineData("<a><b c='1'/></a>", "<a><b/></a>", "a/b@c=1")]
+    [InlineData("<a><b>t</b></a>", "<a><b>u</b></a>", "a/b: t")]
+    [InlineData("<a><b/><b/></a>", "<a><b/></a>", "a/b[2]")]
+    [InlineData("<a><b/></a>", "<a><c/><b d='e'/></a>", "")]
+    public void What_is_lost_is_named(string before, string after, string lost) =>
+        Assert.Equal(lost, string.Join('\n', Lost(XElement.Parse(before), XElement.Parse(after))));
+
+    // What one tree has and the other has not; what was added, defaults for example, is nothing lost.
+    private static IEnumerable<string> Lost(XElement before, XElement after, string where = "")
+    {
+        where += before.Name.LocalName;
+        foreach (var attribute in before.Attributes().Where(one => (string?)after.Attribute(one.Name) != one.Value))
+        {
+            yield return $"{where}@{attribute.Name}={attribute.Value}";
+        }
+
+        if (!before.HasElements && before.Value.Trim() != after.Value.Trim())
+        {
+            yield return $"{where}: {before.Value}";
+        }
+
+        foreach (var group in before.Elements().GroupBy(child => child.Name))
+        {
+            var there = after.Elements(group.Key).ToArray();
+            var number = 0;
+            foreach (var child in group)
+            {
+                foreach (var lost in number < there.Length
+                    ? Lost(child, there[number], where + "/")
+                    : [$"{where}/{group.Key}[{number + 1}]"])
+                {
+                    yield return lost;
+                }
+
+                number++;
+            }
+        }
+    }
 
     private static BackupDisk Disk(Random random)
     {

@@ -62,7 +62,22 @@ public sealed class RunPlanTests
         Assert.DoesNotContain("disk file", output, StringComparison.Ordinal);
     }
 
+    /// <summary>Without <c>--disks</c> an XML that was written for the machine finds the disk by its file's
+    /// name.</summary>
+    [Fact]
+    public async Task A_disk_that_is_called_as_its_file_is_found_and_that_is_said()
+    {
+        var (exit, output, error) = await RunAsync(
+            Pull.Replace("'vda'", "'t'", StringComparison.Ordinal), null, "--mode", "pull");
+        Assert.True(exit == 0, error);
+        Assert.Contains("disk t: node top, 1048576 bytes, incremental since c1\n", output, StringComparison.Ordinal);
+        Assert.Contains(
+            "disk 't' is taken to be node 'top', by its file '/i/t.qcow2'", error, StringComparison.Ordinal);
+    }
+
     [Theory]
+    [InlineData("--secret-file", "other=/k", 1, "secret 'other' is no image's")]
+    [InlineData("--secret-file", "no file", 2, "is not SECRET=FILE")]
     [InlineData("--mode", "push", 2, "is a pull's")]
     [InlineData("--disks", "vda=nowhere", 2, "names no disk and node")]
     [InlineData("--disks", "vdb=top", 1, "no disk named 'vda'")]
