@@ -19,6 +19,8 @@ public sealed class InteropTests : IDisposable
     [Theory]
     [InlineData(512, 16)]
     [InlineData(4096, 1)]
+    [InlineData(4096, 4)]
+    [InlineData(4096, 32)]
     [InlineData(65536, 16)]
     [InlineData(65536, 64)]
     [InlineData(2097152, 8)]
@@ -52,6 +54,8 @@ public sealed class InteropTests : IDisposable
     [InlineData("cluster_size=512")]
     [InlineData("cluster_size=2M")]
     [InlineData("refcount_bits=2")]
+    [InlineData("refcount_bits=4")]
+    [InlineData("refcount_bits=32")]
     [InlineData("preallocation=metadata")]
     [InlineData("preallocation=falloc")]
     public async Task WeContinueWhatQemuBegan(string option)

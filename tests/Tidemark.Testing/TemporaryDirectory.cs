@@ -17,12 +17,22 @@ public sealed class TemporaryDirectory : IDisposable
             ? Directory.CreateDirectory($"{SharedMemory}/tidemark-test-{Guid.NewGuid():N}").FullName
             : Directory.CreateTempSubdirectory("tidemark-test-").FullName;
 
+    private bool _isKept;
+
     public string Path { get; }
+
+    /// <summary>Leaves the directory there at disposal: for a failure that somebody must look at.</summary>
+    public void Keep() => _isKept = true;
 
     public string File(string name) => System.IO.Path.Combine(Path, name);
 
     public void Dispose()
     {
+        if (_isKept)
+        {
+            return;
+        }
+
         try
         {
             Directory.Delete(Path, recursive: true);

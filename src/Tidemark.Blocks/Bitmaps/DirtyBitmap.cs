@@ -14,7 +14,7 @@ namespace Tidemark.Blocks.Bitmaps;
 /// (docs/interop/bitmaps.rst): <see cref="IsRecording"/>, <see cref="IsPersistent"/>, <see cref="IsInconsistent"/>,
 /// <see cref="IsBusy"/>.
 /// </remarks>
-public sealed class DirtyBitmap
+public sealed partial class DirtyBitmap
 {
     /// <summary>The smallest granularity: 512 bytes, a sector.</summary>
     public const long MinimumGranularity = 512;
@@ -283,56 +283,6 @@ public sealed class DirtyBitmap
         Array.Resize(ref words, resized._words.Length);
         resized.MergeWords(words);
         return resized;
-    }
-
-    /// <summary>A copy of the bits: one bit a granule, bit 0 of word 0 first.</summary>
-    public ulong[] CopyWords()
-    {
-        lock (_gate)
-        {
-            return [.. _words];
-        }
-    }
-
-    /// <summary>Adds bits given as words, laid out as <see cref="CopyWords"/> returns them.</summary>
-    /// <exception cref="ArgumentException">The number of words is not this bitmap's.</exception>
-    public void MergeWords(ReadOnlySpan<ulong> words)
-    {
-        if (words.Length != _words.Length)
-        {
-            throw new ArgumentException($"{words.Length} words given for a bitmap of {_words.Length}");
-        }
-
-        lock (_gate)
-        {
-            long count = 0;
-            for (var index = 0; index < _words.Length; index++)
-            {
-                var word = _words[index] | words[index];
-                if (index == _words.Length - 1 && (GranuleCount & 63) != 0)
-                {
-                    word &= (1UL << (int)(GranuleCount & 63)) - 1;
-                }
-
-                _words[index] = word;
-                count += BitOperations.PopCount(word);
-            }
-
-            _setCount = count;
-        }
-    }
-
-    /// <summary>
-    /// Puts back bits that <see cref="CopyWords"/> returned: how a transaction undoes a clear or a merge.
-    /// </summary>
-    public void RestoreWords(ReadOnlySpan<ulong> words)
-    {
-        lock (_gate)
-        {
-            Array.Clear(_words);
-            _setCount = 0;
-            MergeWords(words);
-        }
     }
 
     private void Change(long first, long last, bool set)

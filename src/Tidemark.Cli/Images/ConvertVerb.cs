@@ -86,7 +86,8 @@ internal sealed class ConvertVerb : ImageVerb
                     OpenOptions(parsed, parsed.GetValue(_format)) with
                     {
                         Snapshot = snapshot,
-                        NbdConnections = ConvertOptions.MaximumConnections,
+                        // A server has so many places: one source may not take those that the next one needs.
+                        NbdConnections = files.Length > 2 ? 1 : ConvertOptions.MaximumConnections,
                         NodeName = $"source{sources.Count}",
                     },
                     cancellationToken));
@@ -169,7 +170,7 @@ internal sealed class ConvertVerb : ImageVerb
 
     private static int ReadSparse(string? text)
     {
-        const int SectorSize = 512, Largest = 1 << 20;
+        const int SectorSize = 512, Largest = 16 << 20;
         if (text is null)
         {
             return ConvertOptions.DefaultSparseLength;

@@ -132,7 +132,8 @@ public static class ImageMeasure
         long bytes = 0, directory = 0;
         foreach (var bitmap in node.Bitmaps)
         {
-            if (!bitmap.IsPersistent || bitmap.IsInconsistent || bitmap.Name is null)
+            // One that is in use counts, as in QEMU: who measures a disk that a guest writes will copy it in step.
+            if (!bitmap.IsPersistent || bitmap.Name is null)
             {
                 continue;
             }

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using Tidemark.Blocks.Bitmaps;
 using Tidemark.Qcow2.Metadata;
 
@@ -38,59 +37,97 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
         }
 
         var table = await ReadTableAsync(file, entry, _clusterSize, cancellationToken).ConfigureAwait(false);
-        var bytes = new byte[(length + 7) / 8 * 8];
-        for (var index = 0; index < table.Length;)
+        var buffer = ArrayPool<byte>.Shared.Rent(Math.Max(TransferLimit, _clusterSize));
+        try
         {
-            var start = (long)index * _clusterSize;
-            var count = 1;
-            if ((table[index] & OffsetMask) == 0)
+            for (var index = 0; index < table.Length;)
             {
-                var bits = bytes.AsSpan((int)start, (int)Math.Min(_clusterSize, length - start));
-                bits.Fill(table[index] == AllOnes ? (byte)0xff : (byte)0);
+                index += await LoadRunAsync(table, index, buffer, bitmap, cancellationToken).ConfigureAwait(false);
             }
-            else
-            {
-                while (index + count < table.Length && (count + 1) * _clusterSize <= TransferLimit
-                    && table[index + count] == table[index] + ((ulong)count * (ulong)_clusterSize))
-                {
-                    count++;
-                }
-
-                var part = (int)Math.Min((long)count * _clusterSize, length - start);
-                await file.ReadAsync((long)table[index], bytes.AsMemory((int)start, part), cancellationToken)
-                    .ConfigureAwait(false);
-            }
-
-            index += count;
         }
-
-        bitmap.MergeWords(ToWords(bytes));
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
-    /// <summary>Writes the bits and their table into new clusters.</summary>
+    // The entries from one index on that are alike: all clean, all dirty, or clusters one behind the other.
+    private async ValueTask<int> LoadRunAsync(
+        ulong[] table, int index, byte[] buffer, DirtyBitmap bitmap, CancellationToken cancellationToken)
+    {
+        var isStored = (table[index] & OffsetMask) != 0;
+        var step = isStored ? (ulong)_clusterSize : 0;
+        var count = 1;
+        while (index + count < table.Length && (!isStored || (count + 1) * _clusterSize <= TransferLimit)
+            && table[index + count] == table[index] + ((ulong)count * step))
+        {
+            count++;
+        }
+
+        var start = (long)index * _clusterSize;
+        var length = Math.Min((long)count * _clusterSize, bitmap.ByteCount - start);
+        if (isStored)
+        {
+            var bits = buffer.AsMemory(0, (int)length);
+            await file.ReadAsync((long)table[index], bits, cancellationToken).ConfigureAwait(false);
+            bitmap.MergeBytes(start, bits.Span);
+        }
+        else if (table[index] == AllOnes)
+        {
+            var offset = start * 8 * bitmap.Granularity;
+            bitmap.Set(offset, Math.Min(length * 8 * bitmap.Granularity, bitmap.Length - offset));
+        }
+
+        return count;
+    }
+
+    /// <summary>Writes the bits and their table into new clusters. No request may be under way.</summary>
     /// <returns>Where the table lies and how many entries it has.</returns>
     internal async ValueTask<(long TableOffset, int TableEntries)> StoreAsync(
         DirtyBitmap bitmap, AllocationList allocated, CancellationToken cancellationToken)
     {
-        var bytes = ToBytes(bitmap.CopyWords());
-        var length = (int)LengthOf(bitmap.Length, bitmap.Granularity);
-        var table = new ulong[Math.Max(1, (length + _clusterSize - 1) / _clusterSize)];
-        List<int> clusters = [];
-        for (var index = 0; index < table.Length; index++)
+        var table = new ulong[Math.Max(1, (bitmap.ByteCount + _clusterSize - 1) / _clusterSize)];
+        var perTransfer = Math.Max(1, TransferLimit / _clusterSize);
+        var buffer = ArrayPool<byte>.Shared.Rent(perTransfer * _clusterSize);
+        List<int> clusters = new(perTransfer);
+        try
         {
-            var bits = bytes.AsSpan(index * _clusterSize, Math.Min(_clusterSize, length - (index * _clusterSize)));
-            if (bits.Length == _clusterSize && !bits.ContainsAnyExcept((byte)0xff))
+            for (var index = 0; index < table.Length; index++)
             {
-                table[index] = AllOnes;
-            }
-            else if (bits.ContainsAnyExcept((byte)0))
-            {
-                clusters.Add(index);
+                var target = buffer.AsSpan(clusters.Count * _clusterSize, _clusterSize);
+                table[index] = Classify(bitmap, index, target, out var isStored);
+                if (isStored)
+                {
+                    clusters.Add(index);
+                }
+
+                if (clusters.Count == perTransfer || (clusters.Count > 0 && index == table.Length - 1))
+                {
+                    await WriteBitsAsync(buffer, clusters, table, allocated, cancellationToken).ConfigureAwait(false);
+                    clusters.Clear();
+                }
             }
         }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
 
-        await WriteBitsAsync(bytes, length, clusters, table, allocated, cancellationToken).ConfigureAwait(false);
         return (await WriteTableAsync(table, allocated, cancellationToken).ConfigureAwait(false), table.Length);
+    }
+
+    // What the table says of one cluster of bits, or that it must be stored: then the target holds it.
+    private ulong Classify(DirtyBitmap bitmap, int index, Span<byte> target, out bool isStored)
+    {
+        var start = (long)index * _clusterSize;
+        var length = (int)Math.Clamp(bitmap.ByteCount - start, 0, _clusterSize);
+        var bits = target[..length];
+        bitmap.CopyBytes(start, bits);
+        target[length..].Clear();
+        var isClean = !bits.ContainsAnyExcept((byte)0);
+        var isDirty = length == _clusterSize && !bits.ContainsAnyExcept((byte)0xff);
+        isStored = !isClean && !isDirty;
+        return isDirty ? AllOnes : 0;
     }
 
     /// <summary>Writes the table of a bitmap in which nothing is dirty.</summary>
@@ -135,12 +172,21 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
             return;
         }
 
-        foreach (var cluster in table)
+        for (var index = 0; index < table.Length;)
         {
-            if ((cluster & OffsetMask) != 0)
+            var count = 1;
+            if ((table[index] & OffsetMask) != 0)
             {
-                await metadata.FreeUnlinkedAsync((long)cluster, 1).ConfigureAwait(false);
+                while (index + count < table.Length
+                    && table[index + count] == table[index] + ((ulong)count * (ulong)_clusterSize))
+                {
+                    count++;
+                }
+
+                await metadata.FreeUnlinkedAsync((long)table[index], count).ConfigureAwait(false);
             }
+
+            index += count;
         }
 
         await metadata.FreeUnlinkedAsync(
@@ -180,58 +226,18 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
         return table;
     }
 
+    // The clusters of bits that the buffer holds, one behind the other in the file.
     private async ValueTask WriteBitsAsync(
-        byte[] bytes, int length, List<int> clusters, ulong[] table, AllocationList allocated,
+        byte[] buffer, List<int> clusters, ulong[] table, AllocationList allocated,
         CancellationToken cancellationToken)
     {
-        var perTransfer = Math.Max(1, TransferLimit / _clusterSize);
-        var buffer = ArrayPool<byte>.Shared.Rent(perTransfer * _clusterSize);
-        try
+        var length = clusters.Count * _clusterSize;
+        var offset = await allocated.AllocateAsync(length, cancellationToken).ConfigureAwait(false);
+        for (var step = 0; step < clusters.Count; step++)
         {
-            for (var start = 0; start < clusters.Count; start += perTransfer)
-            {
-                var count = Math.Min(perTransfer, clusters.Count - start);
-                var offset = await allocated.AllocateAsync((long)count * _clusterSize, cancellationToken)
-                    .ConfigureAwait(false);
-                var target = buffer.AsMemory(0, count * _clusterSize);
-                target.Span.Clear();
-                for (var step = 0; step < count; step++)
-                {
-                    var from = clusters[start + step] * _clusterSize;
-                    var bits = bytes.AsSpan(from, Math.Min(_clusterSize, length - from));
-                    bits.CopyTo(target.Span[(step * _clusterSize)..]);
-                    table[clusters[start + step]] = (ulong)offset + ((ulong)step * (ulong)_clusterSize);
-                }
-
-                await file.WriteAsync(offset, target, cancellationToken).ConfigureAwait(false);
-            }
+            table[clusters[step]] = (ulong)offset + ((ulong)step * (ulong)_clusterSize);
         }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-    }
 
-    // In memory a bitmap is 64-bit words; in the file it is bytes, the lowest first.
-    private static ulong[] ToWords(byte[] bytes)
-    {
-        var words = new ulong[bytes.Length / 8];
-        MemoryMarshal.Cast<byte, ulong>(bytes).CopyTo(words);
-        FixOrder(words);
-        return words;
-    }
-
-    private static byte[] ToBytes(ulong[] words)
-    {
-        FixOrder(words);
-        return MemoryMarshal.AsBytes<ulong>(words).ToArray();
-    }
-
-    private static void FixOrder(Span<ulong> words)
-    {
-        if (!BitConverter.IsLittleEndian)
-        {
-            BinaryPrimitives.ReverseEndianness(words, words);
-        }
+        await file.WriteAsync(offset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
     }
 }

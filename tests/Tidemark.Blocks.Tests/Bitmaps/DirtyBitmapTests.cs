@@ -70,6 +70,56 @@ public sealed class DirtyBitmapTests
     });
 
     [Fact]
+    public void Bits_go_to_a_file_and_back_in_parts_and_are_added_to_what_is_there() => TestSeed.Run(random =>
+    {
+        for (var round = 0; round < 100; round++)
+        {
+            var length = 1 + random.Next(40_000 * Granularity);
+            DirtyBitmap source = new("s", length, Granularity);
+            DirtyBitmap target = new("t", length, Granularity);
+            DirtyBitmap expected = new("e", length, Granularity);
+            foreach (var bitmap in new[] { source, target })
+            {
+                for (var count = random.Next(12); count > 0; count--)
+                {
+                    var offset = random.Next(length);
+                    var marked = random.Next(Math.Min(length - offset, random.Next(2) == 0 ? 2_000_000 : 2000));
+                    bitmap.Set(offset, marked);
+                    expected.Set(offset, marked);
+                }
+            }
+
+            var bytes = new byte[source.ByteCount];
+            for (var start = 0; start < bytes.Length;)
+            {
+                var part = Math.Min(bytes.Length - start, 8 * (1 + random.Next(200)));
+                source.CopyBytes(start, bytes.AsSpan(start, part));
+                start += part;
+            }
+
+            // Bits past the last granule mean nothing, whoever wrote them.
+            bytes[^1] |= (byte)(0xff << (int)(((source.GranuleCount - 1) & 7) + 1));
+            for (var start = 0; start < bytes.Length;)
+            {
+                var part = Math.Min(bytes.Length - start, 8 * (1 + random.Next(200)));
+                target.MergeBytes(start, bytes.AsSpan(start, part));
+                start += part;
+            }
+
+            Assert.Equal(expected.CopyWords(), target.CopyWords());
+            Assert.Equal(expected.DirtyGranules, target.DirtyGranules);
+            for (long granule = 0; granule < source.GranuleCount; granule++)
+            {
+                var bit = (bytes[granule / 8] >> (int)(granule & 7)) & 1;
+                Assert.True((bit != 0) == source.Get(granule * Granularity), $"granule {granule}");
+            }
+
+            Assert.Throws<ArgumentOutOfRangeException>(() => target.MergeBytes(4, bytes.AsSpan(0, 1)));
+            Assert.Throws<ArgumentOutOfRangeException>(() => target.CopyBytes(8, bytes));
+        }
+    });
+
+    [Fact]
     public void Clearing_a_part_of_a_granule_is_refused()
     {
         var bitmap = new DirtyBitmap("b", 1000, Granularity);

@@ -118,6 +118,8 @@ public sealed class ChangeTests : IDisposable
         await _scene.CrashAsync("@top.qcow2");
         Assert.Contains("in-use", await _scene.OursOkAsync("info", "--json", "@top.qcow2"), StringComparison.Ordinal);
         Assert.Equal(1, (await _scene.OursAsync("bitmap", "--clear", "@top.qcow2", "b0")).ExitCode);
+        string[] measure = ["measure", "--output", "json", "-O", "qcow2", "@top.qcow2"];
+        Assert.Equal(await _scene.TheirsOkAsync(QemuImgScene.Peer, measure), await _scene.OursOkAsync(measure));
         await _scene.OursOkAsync("bitmap", "--remove", "@top.qcow2", "b0");
         Assert.DoesNotContain("b0", await DescribeAsync("@top.qcow2"), StringComparison.Ordinal);
         await _scene.AssertCleanAsync("@top.qcow2");

@@ -14,6 +14,7 @@ public sealed class ConvertTests : IDisposable
     [InlineData("-O", "raw")]
     [InlineData("-O", "raw", "-S", "0")]
     [InlineData("-O", "raw", "-S", "64k", "-m", "1")]
+    [InlineData("-O", "raw", "-S", "16M")]
     [InlineData("-O", "qcow2")]
     [InlineData("-O", "qcow2", "-c")]
     [InlineData("-O", "qcow2", "-c", "-o", "compression_type=zstd", "-m", "4", "-W")]
@@ -116,6 +117,22 @@ public sealed class ConvertTests : IDisposable
         Assert.Equal(
             await _scene.TheirsOkAsync(QemuImgScene.Peer, "map", "--output", "json", uri),
             await _scene.OursOkAsync("map", "--output", "json", uri));
+    }
+
+    /// <summary>qemu-nbd turns away whoever comes when all its places are taken, and says that it takes several
+    /// connections: two sources from one server need one each.</summary>
+    [Fact]
+    public async Task Several_sources_share_the_places_of_one_server()
+    {
+        await _scene.TheirsOkAsync(QemuImgScene.Peer, "create", "-q", "-f", "raw", "@disk.raw", "4M");
+        await _scene.IoAsync("@disk.raw", "raw", "write -P 9 1M 1M");
+        await File.WriteAllBytesAsync(_scene.File("odd.raw"), new byte[512], TestContext.Current.CancellationToken);
+        var socket = _scene.File("s");
+        using var server = await NbdServerProcess.StartAsync(socket, _scene.File("disk.raw"), places: 3);
+        string[] sources = [$"nbd+unix:///?socket={socket}", $"nbd:unix:{socket}", "@odd.raw"];
+        await _scene.OursOkAsync(["convert", "-f", "raw", "-O", "raw", .. sources, "@ours"]);
+        await _scene.TheirsOkAsync(QemuImgScene.Peer, ["convert", "-f", "raw", "-O", "raw", .. sources, "@theirs"]);
+        await _scene.AssertSameContentAsync("@theirs", "@ours");
     }
 
     [Fact]

@@ -12,12 +12,12 @@ internal sealed class NbdServerProcess : IDisposable
     private NbdServerProcess(int processId) => _processId = processId;
 
     /// <summary>Starts it; it listens when the call completes.</summary>
-    public static async Task<NbdServerProcess> StartAsync(string socket, string file)
+    public static async Task<NbdServerProcess> StartAsync(string socket, string file, int places = 8)
     {
         var pidFile = $"{socket}.pid";
         var result = await Tool.RunAsync(
             QemuImgScene.Peer.Program("qemu-nbd"),
-            ["--fork", $"--pid-file={pidFile}", "-t", "-e", "8", "-k", socket, "-f", "raw", file]);
+            ["--fork", $"--pid-file={pidFile}", "-t", "-e", $"{places}", "-k", socket, "-f", "raw", file]);
         Assert.True(result.ExitCode == 0, result.Error);
         var text = await File.ReadAllTextAsync(pidFile, TestContext.Current.CancellationToken);
         return new NbdServerProcess(int.Parse(text, CultureInfo.InvariantCulture));

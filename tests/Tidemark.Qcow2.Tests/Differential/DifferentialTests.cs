@@ -45,16 +45,34 @@ public sealed class DifferentialTests
         var rounds = int.TryParse(Environment.GetEnvironmentVariable("TIDEMARK_SOAK"), out var soak) ? soak : 1;
         for (var round = 0; round < rounds; round++)
         {
-            await TestSeed.RunAsync(random => RunAsync(qemu, kind, random));
+            await TestSeed.RunAsync(random => RunAndTellAsync(qemu, kind, random));
         }
     }
 
-    private static async Task RunAsync(QemuVersion qemu, DifferentialKind kind, Random random)
+    // A failure comes with all that was done, and leaves the images where it says.
+    private static async Task RunAndTellAsync(QemuVersion qemu, DifferentialKind kind, Random random)
     {
         using TemporaryDirectory directory = new(inMemory: true);
+        DiskModel model = new(kind.Length);
+        try
+        {
+            await RunAsync(qemu, kind, random, directory, model);
+        }
+        catch (Exception exception) when (exception is not OperationCanceledException)
+        {
+            directory.Keep();
+            var history = string.Join(Environment.NewLine, model.History);
+            throw new InvalidOperationException(
+                $"{qemu}, {kind}, images in {directory.Path}: {exception.Message}{Environment.NewLine}{history}",
+                exception);
+        }
+    }
+
+    private static async Task RunAsync(
+        QemuVersion qemu, DifferentialKind kind, Random random, TemporaryDirectory directory, DiskModel model)
+    {
         var path = directory.File("a.qcow2");
         var scratch = directory.File("read.raw");
-        DiskModel model = new(kind.Length);
         string? backing = null;
         if (kind.BackingLength > 0)
         {
@@ -80,6 +98,7 @@ public sealed class DifferentialTests
 
         for (var turn = 0; turn < Turns; turn++)
         {
+            model.History.Add($"turn {turn}: {(turn % 2 == 0 ? qemu.ToString() : "Tidemark")}");
             if (turn % 2 == 0)
             {
                 await theirs.ChangeAsync(model, random);

@@ -16,6 +16,9 @@ internal sealed class DiskModel(int length)
     /// <summary>The bitmaps by name.</summary>
     internal SortedDictionary<string, ModelBitmap> Bitmaps { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>What was done so far, in order, for whoever must find out why it failed.</summary>
+    internal List<string> History { get; } = [];
+
     /// <summary>The disk when each internal snapshot was taken.</summary>
     internal SortedDictionary<string, byte[]> Snapshots { get; } = new(StringComparer.Ordinal);
 

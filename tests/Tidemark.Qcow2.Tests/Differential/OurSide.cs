@@ -36,16 +36,33 @@ internal sealed class OurSide(DifferentialKind kind, string path, string? backin
         {
             var size = kind.Length + ((random.Next(2000) - 1000) * 512);
             await node.ResizeDiskAsync(size, cancellationToken: Token);
+            model.History.Add($"resize {size}");
             model.Resize(size);
         }
 
         for (var count = random.Next(1, Changes); count > 0; count--)
         {
             var change = DiskChange.Next(random, model, kind.ClusterSize, kind.CanCompress);
+            model.History.Add(change.ToString());
             await DoAsync(node, change, random);
             change.ApplyTo(model);
         }
     });
+
+    /// <summary>Makes these changes, in one run.</summary>
+    internal Task ChangeAsync(DiskModel model, DiskChange[] changes, bool flushes) =>
+        WithNodeAsync(readOnly: false, async node =>
+        {
+            foreach (var change in changes)
+            {
+                await DoAsync(node, change, new Random(0));
+                change.ApplyTo(model);
+                if (flushes)
+                {
+                    await node.FlushAsync(Token);
+                }
+            }
+        });
 
     /// <summary>What we say of an image that QEMU has written.</summary>
     internal async Task JudgeAsync(DiskModel model)
@@ -119,6 +136,7 @@ internal sealed class OurSide(DifferentialKind kind, string path, string? backin
         if (model.Bitmaps.Count < 3 && random.Next(2) == 0)
         {
             var (name, granularity) = ($"t{random.Next(1000)}", 512 << random.Next(12));
+            model.History.Add($"add bitmap {name}, {granularity}");
             if (model.Bitmaps.TryAdd(name, new ModelBitmap(model.Bytes.Length, granularity)))
             {
                 node.Bitmaps.Add(new DirtyBitmap(name, node.Length, granularity) { IsPersistent = true });
@@ -128,7 +146,9 @@ internal sealed class OurSide(DifferentialKind kind, string path, string? backin
         {
             var (name, expected) = model.Bitmaps.ElementAt(random.Next(model.Bitmaps.Count));
             var bitmap = node.Bitmaps.Find(name)!;
-            switch (random.Next(3))
+            var action = random.Next(3);
+            model.History.Add($"{(action == 0 ? "remove" : action == 1 ? "clear" : "toggle")} bitmap {name}");
+            switch (action)
             {
                 case 0:
                     await node.RemoveStoredBitmapAsync(name, Token);
