@@ -141,7 +141,8 @@ public sealed class HeaderTests
     private static async Task<byte[]> MakeAsync()
     {
         RecordingFile file = new();
-        await Qcow2Image.CreateAsync(file, new Qcow2CreateOptions { Length = 1 << 20, ClusterSize = ClusterSize }, Token);
+        await Qcow2Image.CreateAsync(
+            file, new Qcow2CreateOptions { Length = 1 << 20, ClusterSize = ClusterSize }, Token);
         await using (var node = await Qcow2Node.OpenAsync("a", file, new Qcow2OpenOptions(), Token))
         {
             node.Bitmaps.Add(new DirtyBitmap("b", node.Length) { IsPersistent = true });
