@@ -30,10 +30,7 @@ internal static class PlanWarnings
 
             if (backup.Mode == BackupMode.Push && disk.Mode == DiskBackupMode.Incremental)
             {
-                warnings.Add(disk.Format == "raw"
-                    ? $"disk '{disk.Name}': a raw target of an increment does not say which zeroes are data"
-                    : $"disk '{disk.Name}': the target's header names no backing file; put the backup taken at "
-                        + $"checkpoint '{disk.Since}' under it before it is read: qemu-img rebase -u -F qcow2 -b FILE");
+                warnings.Add($"disk '{disk.Name}': {AboutIncrement(disk, request.ReuseExternal)}");
             }
 
             if (backup.Mode == BackupMode.Pull && disk.Kind == ImageKind.Block && !capabilities.BreaksSnapshot)
@@ -56,4 +53,18 @@ internal static class PlanWarnings
 
         return warnings;
     }
+
+    // An increment alone is no disk: with what it becomes one.
+    private static string AboutIncrement(DomainPlannedDisk disk, bool reusesExternal) =>
+        (disk.Format, reusesExternal) switch
+        {
+            ("raw", false) => "a raw target of an increment does not say which zeroes are data. With --reuse-external "
+                + $"it can be a copy of the backup taken at checkpoint '{disk.Since}', and is the whole disk then",
+            ("raw", true) => "the target is written over where the disk has changed: it is the disk at this instant "
+                + $"only if it held the backup taken at checkpoint '{disk.Since}'",
+            (_, true) => "the target is the disk at this instant only over the backup taken at checkpoint "
+                + $"'{disk.Since}', which its header must name as its backing file",
+            _ => "the target's header names no backing file; put the backup taken at checkpoint "
+                + $"'{disk.Since}' under it before it is read: qemu-img rebase -u -F qcow2 -b FILE",
+        };
 }

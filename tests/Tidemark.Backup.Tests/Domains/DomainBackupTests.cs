@@ -1,6 +1,7 @@
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Domains;
 using Tidemark.Backup.Journal;
+using Tidemark.Backup.Xml;
 using Tidemark.Testing;
 
 namespace Tidemark.Backup.Tests.Domains;
@@ -177,6 +178,48 @@ public sealed class DomainBackupTests
         var next = await scene.RunAsync(scene.Push("full", checkpoint: "c1"));
         Assert.Equal(JobResult.Completed, next.Result);
         Assert.Equal("c1:Valid*", await scene.ListAsync());
+    }
+
+    /// <summary>An increment to a raw file of its own is of no use; into a raw backup it makes that the disk of now,
+    /// zeroes included.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task An_increment_into_a_raw_backup_makes_it_the_disk_of_now(bool embedded)
+    {
+        await using var scene = await DomainScene.StartAsync(embedded, nbd: true, "vda");
+        await scene.Daemon.WriteAsync("vda", "write -q -P 1 0 4M");
+        var full = await scene.RunAsync(Raw("disk", null, "c1"));
+        Assert.Equal((JobResult.Completed, 8L << 20), (full.Result!.Value, new FileInfo(scene.File("disk")).Length));
+        await ReadsAsync("read -q -P 1 0 4M", "read -q -P 0 4M 4M");
+
+        await scene.Daemon.WriteAsync("vda", "write -q -z 1M 1M");
+        await scene.Daemon.WriteAsync("vda", "write -q -P 2 5M 64k");
+        scene.Notes.Clear();
+        var lone = await scene.RunAsync(Raw("lone", "c1", null));
+        Assert.Equal((1L << 20) + 65536, lone.DoneBytes);
+        Assert.Contains(scene.Notes, note => note.Contains("which zeroes are data", StringComparison.Ordinal));
+
+        var increment = await scene.RunAsync(Raw("disk", "c1", "c2") with { ReuseExternal = true });
+        Assert.Equal((JobResult.Completed, lone.DoneBytes), (increment.Result!.Value, increment.DoneBytes));
+        Assert.Contains(scene.Notes, note => note.Contains("only if it held", StringComparison.Ordinal));
+        await ReadsAsync(
+            "read -q -P 1 0 1M", "read -q -P 0 1M 1M", "read -q -P 1 2M 2M", "read -q -P 0 4M 1M",
+            "read -q -P 2 5M 64k", "read -q -P 0 5184k 3008k");
+        await scene.NothingIsLeftAsync();
+
+        BackupBegin Raw(string target, string? since, string? checkpoint) => new()
+        {
+            Backup = BackupXml.Parse($"""
+                <domainbackup>{(since is null ? "" : $"<incremental>{since}</incremental>")}<disks>
+                <disk name='vda' type='file'><driver type='raw'/><target file='{scene.File(target)}'/></disk></disks>
+                </domainbackup>
+                """),
+            Checkpoint = checkpoint is null ? null : new CheckpointDefinition { Name = checkpoint },
+        };
+
+        Task ReadsAsync(params string[] reads) => Tool.RunOkAsync(
+            "qemu-io", ["-r", "-f", "raw", .. reads.SelectMany(read => new[] { "-c", read }), scene.File("disk")]);
     }
 
     /// <summary>Nobody looked before the hypervisor ended: its target may be whole, so it is not deleted.</summary>

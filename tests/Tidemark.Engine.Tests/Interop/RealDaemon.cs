@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json.Nodes;
 using Tidemark.Qmp;
 using Tidemark.Testing;
 
@@ -10,24 +11,66 @@ internal sealed class RealDaemon : IAsyncDisposable
     private readonly TemporaryDirectory _folder = new();
     private readonly Process _process;
 
-    private RealDaemon() => _process = Process.Start(
-        "qemu-storage-daemon",
+    private RealDaemon(string program) => _process = Process.Start(
+        program,
         ["--chardev", $"socket,id=m,path={_folder.File("m")},server=on,wait=off", "--monitor", "chardev=m"]);
 
     internal string Folder => _folder.Path;
 
     internal QmpConnection Monitor { get; private set; } = null!;
 
-    internal static async Task<RealDaemon> StartAsync()
+    internal static async Task<RealDaemon> StartAsync(string program = "qemu-storage-daemon")
     {
-        var daemon = new RealDaemon();
-        for (var attempt = 0; !File.Exists(daemon._folder.File("m")) && attempt < 500; attempt++)
+        var daemon = new RealDaemon(program);
+        for (var attempt = 0; daemon.Monitor is null; attempt++)
         {
-            await Task.Delay(TimeSpan.FromMilliseconds(10));
+            try
+            {
+                daemon.Monitor = await QmpConnection.ConnectAsync(QmpEndPoint.Unix(daemon._folder.File("m")));
+            }
+            catch (QmpException) when (attempt < 500)
+            {
+                // Its socket is not there, or it does not listen yet.
+                await Task.Delay(TimeSpan.FromMilliseconds(10));
+            }
         }
 
-        daemon.Monitor = await QmpConnection.ConnectAsync(QmpEndPoint.Unix(daemon._folder.File("m")));
         return daemon;
+    }
+
+    internal Task DoAsync(string command, string arguments) => Monitor.ExecuteAsync(
+        new QmpCommand(command, JsonNode.Parse(arguments)!.AsObject())).WaitAsync(TimeSpan.FromSeconds(60));
+
+    /// <summary>Deletes a node which an export that was just deleted may hold for a moment longer.</summary>
+    internal async Task DeleteNodeAsync(string name)
+    {
+        for (var attempt = 0; ; attempt++)
+        {
+            try
+            {
+                await DoAsync("blockdev-del", new JsonObject { ["node-name"] = name }.ToJsonString());
+                return;
+            }
+            catch (QmpException exception) when (attempt < 500 && exception.Description.Contains("in use"))
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(10));
+            }
+        }
+    }
+
+    /// <summary>Ends it as an administrator does; it closes its images.</summary>
+    internal async Task QuitAsync()
+    {
+        try
+        {
+            await DoAsync("quit", "{}");
+        }
+        catch (QmpException)
+        {
+            // It may hang up before its reply was read.
+        }
+
+        await _process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(60));
     }
 
     public async ValueTask DisposeAsync()

@@ -17,6 +17,7 @@ internal sealed class DomainMachine : IAsyncDisposable
 
     private readonly ChainScene _scene;
     private readonly HypervisorKind _kind;
+    private readonly string _format;
 
     // What the guest has written from each checkpoint to the next, per disk; and each disk as it was then.
     private readonly List<(string Name, HashSet<long>[] Granules)> _intervals = [];
@@ -24,18 +25,24 @@ internal sealed class DomainMachine : IAsyncDisposable
     private readonly List<string[]> _qcow2Targets = [];
     private int _backups;
 
-    private DomainMachine(ChainScene scene, HypervisorKind kind)
+    private DomainMachine(ChainScene scene, HypervisorKind kind, string format)
     {
         _scene = scene;
         _kind = kind;
+        _format = format;
     }
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     private string[] Disks => [.. _scene.Hypervisor.DiskNames];
 
-    public static async Task<DomainMachine> CreateAsync(HypervisorKind kind, string version, int diskCount) =>
-        new(await ChainScene.CreateAsync(kind, version, diskCount), kind);
+    /// <param name="kind">The hypervisor.</param>
+    /// <param name="version">Its version.</param>
+    /// <param name="diskCount">How many disks it has.</param>
+    /// <param name="format">The format of the first disk's first target.</param>
+    public static async Task<DomainMachine> CreateAsync(
+        HypervisorKind kind, string version, int diskCount, string format) =>
+        new(await ChainScene.CreateAsync(kind, version, diskCount), kind, format);
 
     public Task WriteAsync() => _scene.WriteAsync(perDisk: 2);
 
@@ -70,7 +77,8 @@ internal sealed class DomainMachine : IAsyncDisposable
     /// <param name="mode"><c>push</c> or <c>pull</c>.</param>
     /// <param name="checkpoint">The new checkpoint.</param>
     /// <param name="since">The checkpoint that it is an increment since; null for a full one.</param>
-    public async Task BackupAsync(string mode, string checkpoint, string? since)
+    /// <param name="intoCopies">Whether the targets are there, and hold the backup of that checkpoint.</param>
+    public async Task BackupAsync(string mode, string checkpoint, string? since, bool intoCopies = false)
     {
         var number = _backups++;
         var dirty = Enumerable.Range(0, Disks.Length).Select(disk => Since(since, disk)).ToArray();
@@ -79,12 +87,17 @@ internal sealed class DomainMachine : IAsyncDisposable
         await File.WriteAllTextAsync(xml, mode == "push" ? Push(number, since) : Pull(since), Token);
         await File.WriteAllTextAsync(
             xml + "c", $"<domaincheckpoint><name>{checkpoint}</name></domaincheckpoint>", Token);
-        var writes = await BeginAsync(mode, xml, dirty, checkpoint);
+        if (intoCopies)
+        {
+            await MakeCopiesAsync(number, since!);
+        }
+
+        var writes = await BeginAsync(mode, xml, dirty, checkpoint, intoCopies ? ["--reuse-external"] : []);
 
         byte[][] contents;
         if (mode == "push")
         {
-            contents = await ReadTargetsAsync(number, since, dirty);
+            contents = await ReadTargetsAsync(number, intoCopies ? null : since, dirty);
         }
         else
         {
@@ -127,7 +140,8 @@ internal sealed class DomainMachine : IAsyncDisposable
     public ValueTask DisposeAsync() => _scene.DisposeAsync();
 
     // The guest's writes up to the instant.
-    private async Task<int> BeginAsync(string mode, string xml, HashSet<long>[] dirty, string checkpoint)
+    private async Task<int> BeginAsync(
+        string mode, string xml, HashSet<long>[] dirty, string checkpoint, string[] options)
     {
         await using var proxy = new MonitorProxy(
             Path.Combine(_scene.Folder, "proxy.sock"), _scene.Hypervisor.MonitorPath);
@@ -151,7 +165,7 @@ internal sealed class DomainMachine : IAsyncDisposable
 
         string[] server = mode == "pull" && _kind != HypervisorKind.QemuSystem ? ["--nbd-running"] : [];
         string[] wait = mode == "push" ? ["--wait"] : [];
-        await DoAsync(proxy.Path, "backup-begin", [xml, xml + "c", .. server, .. wait]);
+        await DoAsync(proxy.Path, "backup-begin", [xml, xml + "c", .. server, .. wait, .. options]);
         Assert.True(proxy.Interrupt is null, $"no transaction was seen: {proxy.Failure}");
         _intervals.Add((checkpoint, [.. Disks.Select(_ => new HashSet<long>())]));
         return writes;
@@ -169,6 +183,24 @@ internal sealed class DomainMachine : IAsyncDisposable
 
         granules.UnionWith(_scene.Dirty[disk]);
         return granules;
+    }
+
+    // The backup of a checkpoint where the next one's targets will be: a raw copy, or an empty image over one.
+    private async Task MakeCopiesAsync(int number, string checkpoint)
+    {
+        foreach (var (index, disk) in Disks.Index())
+        {
+            var target = Target(disk, index, number);
+            var isRaw = Format(index, number) == "raw";
+            var copy = isRaw ? target : target + ".below";
+            await File.WriteAllBytesAsync(copy, _contents[checkpoint][index], Token);
+            if (!isRaw)
+            {
+                await Tool.RunOkAsync(
+                    "qemu-img", "create", "-q", "-f", "qcow2", "-b", copy, "-F", "raw", target,
+                    $"{ChainScene.DiskLength}");
+            }
+        }
     }
 
     private async Task<byte[][]> ReadTargetsAsync(int number, string? since, HashSet<long>[] dirty)
@@ -274,8 +306,8 @@ internal sealed class DomainMachine : IAsyncDisposable
     private string ImagePath(string name) => Path.Combine(_scene.Folder, "images", $"{name}.qcow2");
 
     // Each disk's targets are of the one format and the other by turns, but for the first two.
-    private static string Format(int disk, int number) =>
-        (disk + Math.Max(0, number - 1)) % 2 == 0 ? "qcow2" : "raw";
+    private string Format(int disk, int number) =>
+        (disk + Math.Max(0, number - 1)) % 2 == 0 == (_format == "qcow2") ? "qcow2" : "raw";
 
     private string Target(string disk, int index, int number) =>
         Path.Combine(_scene.Folder, "images", $"backup-{disk}-{number}.{Format(index, number)}");

@@ -35,6 +35,9 @@ internal sealed class MonitorProxy : IAsyncDisposable
     /// <summary>What the test does then; the reply is passed on when it has ended and returned true.</summary>
     public Func<Task<bool>>? Interrupt { get; set; }
 
+    /// <summary>What is passed on instead of a command's line.</summary>
+    public Func<string, string>? Rewrite { get; set; }
+
     /// <summary>Told of each command before it is passed on; false: it is not, and the connection is closed.</summary>
     public Func<string, Task<bool>>? OnCommand { get; set; }
 
@@ -104,7 +107,7 @@ internal sealed class MonitorProxy : IAsyncDisposable
                 }
 
                 return true;
-            });
+            }, line => Rewrite?.Invoke(line) ?? line);
             var back = PumpAsync(far, near, async line =>
             {
                 var isReply = line.Contains("\"return\"") || line.Contains("\"error\"");
@@ -149,7 +152,8 @@ internal sealed class MonitorProxy : IAsyncDisposable
         }
     }
 
-    private static async Task PumpAsync(Socket from, Socket to, Func<string, Task<bool>> pass)
+    private static async Task PumpAsync(
+        Socket from, Socket to, Func<string, Task<bool>> pass, Func<string, string>? rewrite = null)
     {
         try
         {
@@ -162,7 +166,7 @@ internal sealed class MonitorProxy : IAsyncDisposable
                     return;
                 }
 
-                await writer.WriteAsync(Encoding.UTF8.GetBytes(line + "\n"));
+                await writer.WriteAsync(Encoding.UTF8.GetBytes((rewrite?.Invoke(line) ?? line) + "\n"));
             }
         }
         catch (Exception exception) when (exception is IOException or ObjectDisposedException)

@@ -8,6 +8,8 @@ namespace Tidemark.Interop.Tests.Hypervisors;
 /// <summary>The tests' own connection to a monitor: one command after the other; events are passed over.</summary>
 internal sealed class TestMonitor : IDisposable
 {
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
+
     private readonly SemaphoreSlim _turn = new(1);
     private readonly Socket _socket;
     private readonly StreamReader _reader;
@@ -54,7 +56,11 @@ internal sealed class TestMonitor : IDisposable
         try
         {
             await _stream.WriteAsync(Encoding.UTF8.GetBytes(command.ToJsonString() + "\n"), token);
-            return await ReplyAsync(name, token);
+            return await ReplyAsync(name, token).WaitAsync(s_patience, token);
+        }
+        catch (TimeoutException)
+        {
+            throw new TimeoutException($"the hypervisor did not answer {name} in {s_patience}: it hangs");
         }
         finally
         {
