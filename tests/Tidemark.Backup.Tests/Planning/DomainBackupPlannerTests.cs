@@ -94,6 +94,21 @@ public sealed class DomainBackupPlannerTests
         Assert.Equal(("vda", "a1", "foreign"), (conflict.Disk, conflict.Node, conflict.Bitmap));
     }
 
+    /// <summary>It has no bitmap of the checkpoint: the machine's other disks are increments all the same.</summary>
+    [Fact]
+    public void A_disk_that_is_new_is_read_whole_beside_increments()
+    {
+        var request = Request(Push("<disk name='vda' incremental='foreign'/><disk name='vdb' incremental='foreign'/>"));
+        var conflict = Assert.IsType<PlanConflict>(
+            DomainBackupPlanner.Plan(request, s_graph, HypervisorCapabilities.Assumed));
+        Assert.Equal("vdb", conflict.Disk);
+        var plan = Assert.IsType<DomainBackupPlan>(DomainBackupPlanner.Plan(
+            request with { FallBackToFull = true }, s_graph, HypervisorCapabilities.Assumed));
+        Assert.Equal(
+            [DiskBackupMode.Incremental, DiskBackupMode.Full], plan.Disks.Select(disk => disk.Mode));
+        Assert.Contains(plan.Notes, note => note.Contains("disk 'vdb' is read whole", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void A_hypervisor_that_cannot_encrypt_is_not_given_an_image_to_encrypt()
     {
