@@ -87,12 +87,17 @@ public sealed class DomainService
     {
         var session = await OpenAsync(onlyLooks: true, cancellationToken).ConfigureAwait(false);
         await using var _ = session.ConfigureAwait(false);
+        var jobs = await HypervisorReader.ReadJobsAsync(session.Monitor, cancellationToken).ConfigureAwait(false);
         if (session.ReadRunningJob() is not { } record)
         {
+            if (StrayRuns.Describe(_options, session.Folder, jobs.Select(job => job.Id)) is { } stray)
+            {
+                _options.Note(stray);
+            }
+
             return null;
         }
 
-        var jobs = await HypervisorReader.ReadJobsAsync(session.Monitor, cancellationToken).ConfigureAwait(false);
         return JobInfoReader.Make(
             record, jobs, _options.Time.GetUtcNow(), record.Job!.Nbd is { } nbd ? NbdClients.Count(nbd) : null);
     }
@@ -121,8 +126,15 @@ public sealed class DomainService
     {
         var session = await OpenAsync(onlyLooks: false, cancellationToken).ConfigureAwait(false);
         await using var _ = session.ConfigureAwait(false);
-        var record = session.ReadRunningJob()
-            ?? throw ErrorClass.OperationInvalid.ToException("no job is active on the domain");
+        if (session.ReadRunningJob() is not { } record)
+        {
+            var jobs = await HypervisorReader.ReadJobsAsync(session.Monitor, cancellationToken).ConfigureAwait(false);
+            throw ErrorClass.OperationInvalid.ToException(
+                StrayRuns.Describe(_options, session.Folder, jobs.Select(job => job.Id)) is { } stray
+                    ? $"no job is active on the domain; but {stray}"
+                    : "no job is active on the domain");
+        }
+
         var isFinished = record.Job!.Mode == BackupMode.Pull && !givesUp;
         return await new JobSettler(session).EndAsync(
             record,

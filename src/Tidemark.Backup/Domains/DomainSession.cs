@@ -143,6 +143,11 @@ internal sealed class DomainSession : IAsyncDisposable
     /// <exception cref="BackupException">One cannot be resolved.</exception>
     internal IReadOnlyList<AttachedDisk> FindDisks(GraphSnapshot graph)
     {
+        if (_names is null && StrayRuns.Describe(Options, Folder, graph.Nodes.Select(node => node.Name)) is { } stray)
+        {
+            Options.Note(stray);
+        }
+
         _names ??= DiskNames.Read(Folder);
         var temporary = TemporaryNames();
         var disks = AttachedDiskFinder.Find(

@@ -48,6 +48,13 @@ public sealed partial class StateDirectory
         return Path.Combine(Root, DomainsFolder, Convert.ToHexStringLower(key.AsSpan(0, 16)));
     }
 
+    /// <summary>The folders of all domains.</summary>
+    internal IEnumerable<string> DomainFolders()
+    {
+        var domains = Path.Combine(Root, DomainsFolder);
+        return Directory.Exists(domains) ? Directory.EnumerateDirectories(domains) : [];
+    }
+
     /// <summary>All folders that hold a journal.</summary>
     public IReadOnlyList<RunFolder> FoldersWithJournals()
     {

@@ -5,7 +5,6 @@ using Tidemark.Backup.Running;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Cli.Sources;
 using Tidemark.Cli.Terminal;
-using Tidemark.Qmp;
 using Tidemark.Repository.Backends;
 
 namespace Tidemark.Cli.Commands;
@@ -101,7 +100,7 @@ internal sealed class BackupCommand
         {
             report = source is ImageSource image
                 ? await BackUpImageAsync(service, request, image, repository, cancellationToken)
-                : await BackUpAsync(service, request, Connect(source), repository, cancellationToken);
+                : await BackUpAsync(service, request, MonitorConnector.Of(source), repository, cancellationToken);
         }
 
         if (parsed.GetValue(_json))
@@ -149,21 +148,6 @@ internal sealed class BackupCommand
             Mode = parsed.GetRequiredValue(_mode) == "push" ? BackupMode.Push : BackupMode.Pull,
             Full = parsed.GetValue(_full),
             NbdUri = nbd,
-        };
-    }
-
-    private static HypervisorSource Connect(BackupSource source)
-    {
-        var (name, endPoint, host) = source switch
-        {
-            UnixMonitorSource unix => ($"qmp:{Path.GetFullPath(unix.Path)}", QmpEndPoint.Unix(unix.Path), null),
-            TcpMonitorSource tcp => ($"qmp:{tcp.Host}:{tcp.Port}", QmpEndPoint.Tcp(tcp.Host, tcp.Port), tcp.Host),
-            _ => throw new InvalidOperationException($"no monitor at {source}"),
-        };
-        return new HypervisorSource(
-            name, async token => await QmpConnection.ConnectAsync(endPoint, cancellationToken: token))
-        {
-            TcpHost = host,
         };
     }
 

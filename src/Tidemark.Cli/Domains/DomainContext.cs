@@ -5,7 +5,6 @@ using Tidemark.Backup.Journal;
 using Tidemark.Backup.Running;
 using Tidemark.Cli.Sources;
 using Tidemark.Cli.Terminal;
-using Tidemark.Qmp;
 
 namespace Tidemark.Cli.Domains;
 
@@ -68,7 +67,7 @@ internal sealed class DomainContext
         };
         if (sources is [var only] && BackupSource.Parse(only) is var source and not ImageSource)
         {
-            return await work(options, Connect(source));
+            return await work(options, MonitorConnector.Of(source));
         }
 
         return await RunAtRestAsync(options, [.. sources.Select(Image)], work, cancellationToken);
@@ -142,20 +141,5 @@ internal sealed class DomainContext
         return DiskName.Refuse(name) is { } why
             ? throw new UsageException($"--monitor '{text}': {why}")
             : (name, text[(equals + 1)..]);
-    }
-
-    private static HypervisorSource Connect(BackupSource source)
-    {
-        var (name, endPoint, host) = source switch
-        {
-            UnixMonitorSource unix => ($"qmp:{Path.GetFullPath(unix.Path)}", QmpEndPoint.Unix(unix.Path), null),
-            TcpMonitorSource tcp => ($"qmp:{tcp.Host}:{tcp.Port}", QmpEndPoint.Tcp(tcp.Host, tcp.Port), tcp.Host),
-            _ => throw new InvalidOperationException($"no monitor at {source}"),
-        };
-        return new HypervisorSource(
-            name, async token => await QmpConnection.ConnectAsync(endPoint, cancellationToken: token))
-        {
-            TcpHost = host,
-        };
     }
 }

@@ -17,9 +17,9 @@ internal static class BitmapPlans
     {
         var command = new Command("backup", "The temporary bitmap of an incremental backup.");
         var options = new ChainOptions(command, console);
-        var checkpoint = Name(command, "--checkpoint", "The checkpoint since which.");
-        var target = Name(command, "--target", "The node that gets the temporary bitmap.");
-        var bitmap = Name(command, "--bitmap", "The temporary bitmap's name.");
+        var checkpoint = command.AddRequired("--checkpoint", "NAME", "The checkpoint since which.");
+        var target = command.AddRequired("--target", "NAME", "The node that gets the temporary bitmap.");
+        var bitmap = command.AddRequired("--bitmap", "NAME", "The temporary bitmap's name.");
         command.SetAction(parsed =>
         {
             var chain = options.Chain(parsed, options.Graph(parsed));
@@ -41,7 +41,7 @@ internal static class BitmapPlans
     {
         var command = new Command("checkpoint-delete", "The removal of a checkpoint's bitmaps.");
         var options = new ChainOptions(command, console);
-        var checkpoint = Name(command, "--checkpoint", "The checkpoint.");
+        var checkpoint = command.AddRequired("--checkpoint", "NAME", "The checkpoint.");
         command.SetAction(parsed =>
         {
             var chain = options.Chain(parsed, options.Graph(parsed));
@@ -68,7 +68,7 @@ internal static class BitmapPlans
     {
         var command = new Command("validate", "Whether a checkpoint's bitmaps can be trusted.");
         var options = new ChainOptions(command, console);
-        var checkpoint = Name(command, "--checkpoint", "The checkpoint.");
+        var checkpoint = command.AddRequired("--checkpoint", "NAME", "The checkpoint.");
         command.SetAction(parsed =>
         {
             var verdict = BitmapChain.Validate(
@@ -130,11 +130,4 @@ internal static class BitmapPlans
     }
 
     private static int Digit(bool flag) => flag ? 1 : 0;
-
-    private static Option<string> Name(Command command, string name, string description)
-    {
-        var option = new Option<string>(name) { Description = description, HelpName = "NAME", Required = true };
-        command.Add(option);
-        return option;
-    }
 }

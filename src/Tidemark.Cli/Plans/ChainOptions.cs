@@ -9,25 +9,15 @@ internal sealed class ChainOptions
 {
     private readonly CommandConsole _console;
 
-    private readonly Option<string> _nodes = new("--nodes")
-    {
-        Description = "The list that query-named-block-nodes returned.",
-        HelpName = "FILE",
-        Required = true,
-    };
-
-    private readonly Option<string> _chain = new("--chain")
-    {
-        Description = "The disk's format nodes, the active layer first, separated by commas.",
-        HelpName = "A,B,…",
-        Required = true,
-    };
+    private readonly Option<string> _nodes;
+    private readonly Option<string> _chain;
 
     public ChainOptions(Command command, CommandConsole console)
     {
         _console = console;
-        command.Add(_nodes);
-        command.Add(_chain);
+        _nodes = command.AddRequired("--nodes", "FILE", "The list that query-named-block-nodes returned.");
+        _chain = command.AddRequired(
+            "--chain", "A,B,…", "The disk's format nodes, the active layer first, separated by commas.");
     }
 
     /// <summary>Reads the graph.</summary>

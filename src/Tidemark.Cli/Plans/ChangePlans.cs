@@ -16,8 +16,8 @@ internal static class ChangePlans
     {
         var command = new Command("commit", "The bitmaps that a commit moves to its base.");
         var options = new ChainOptions(command, console);
-        var top = Node(command, "--top", "The topmost layer that is committed.");
-        var under = Node(command, "--base", "The layer that gets the data.");
+        var top = command.AddRequired("--top", "NODE", "The topmost layer that is committed.");
+        var under = command.AddRequired("--base", "NODE", "The layer that gets the data.");
         command.SetAction(parsed => Print(
             console,
             options,
@@ -31,7 +31,7 @@ internal static class ChangePlans
     {
         var command = new Command("copy", "The bitmaps that a copy takes along.");
         var options = new ChainOptions(command, console);
-        var mirror = Node(command, "--mirror", "The node that the disk is copied to.");
+        var mirror = command.AddRequired("--mirror", "NODE", "The node that the disk is copied to.");
         var shallow = new Option<bool>("--shallow") { Description = "Only the active layer is copied." };
         command.Add(shallow);
         command.SetAction(parsed => Print(
@@ -48,7 +48,7 @@ internal static class ChangePlans
     {
         var command = new Command("stream", "The bitmaps that a stream moves up to its top.");
         var options = new ChainOptions(command, console);
-        var top = Node(command, "--top", "The layer that gets the data.");
+        var top = command.AddRequired("--top", "NODE", "The layer that gets the data.");
         var under = new Option<string?>("--base")
         {
             Description = "The layer that stays below it. Default: none does.",
@@ -68,7 +68,7 @@ internal static class ChangePlans
     {
         var command = new Command("snapshot", "The bitmaps that an overlay continues, and the snapshot.");
         var options = new ChainOptions(command, console);
-        var overlay = Node(command, "--overlay", "The node that becomes the active layer.");
+        var overlay = command.AddRequired("--overlay", "NODE", "The node that becomes the active layer.");
         command.SetAction(parsed => Print(
             console,
             options,
@@ -95,12 +95,5 @@ internal static class ChangePlans
         }
 
         return ExitCode.Success;
-    }
-
-    private static Option<string> Node(Command command, string name, string description)
-    {
-        var option = new Option<string>(name) { Description = description, HelpName = "NODE", Required = true };
-        command.Add(option);
-        return option;
     }
 }

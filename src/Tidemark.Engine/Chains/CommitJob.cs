@@ -6,8 +6,6 @@
 // The order matters if the process or the machine dies: a header names the base only when all data is durable there;
 // until then it names the top, below which everything is as it was.
 
-using Tidemark.Blocks.Bitmaps;
-using Tidemark.Blocks.Graph;
 using Tidemark.Blocks.Nodes;
 using Tidemark.Engine.Events;
 using Tidemark.Engine.Nodes;
@@ -16,17 +14,12 @@ using Tidemark.Qcow2;
 namespace Tidemark.Engine.Chains;
 
 /// <summary>QEMU's commit of layers below the active one.</summary>
-internal sealed class CommitJob : ChainJob
+internal sealed class CommitJob : LayersJob
 {
     private readonly NodeEntry _base;
     private readonly IReadOnlyList<Qcow2Node> _above;
     private readonly string? _backingFile;
-    private readonly DirtyBitmap _toCopy;
-    private readonly BlockBackend _top;
-    private readonly BlockBackend _to;
-    private readonly int _depth;
     private readonly bool _wasFrozen;
-    private volatile bool _isMarked;
 
     /// <summary>Takes the layers; in a drained section.</summary>
     /// <param name="options">The job's options.</param>
@@ -48,40 +41,21 @@ internal sealed class CommitJob : ChainJob
         string? backingFile,
         TimeProvider time,
         IEventSink events)
-        : base(options, nodes, time, events)
+        : base(options, nodes, top.Node, (1, depth), time, events)
     {
         _base = target;
         _above = above;
-        _depth = depth;
         _backingFile = backingFile;
-
-        // Not one of the node's bitmaps: it records nothing, it is a list.
-        _toCopy = new DirtyBitmap(null, top.Node.Length, BitmapRules.DefaultGranularity(top.Node));
         _wasFrozen = target.IsFrozen;
         target.IsFrozen = false;
-        _top = Use(top.Node, "source", writes: false, sharesWrite: true);
-        _to = Use(target.Node, "target", writes: true, sharesWrite: false);
-        CopyBy(_top, _toCopy, (node, range, copy, token) =>
-            copy.CopyAsync(node, _base.Node, range, WriteFlags.None, token));
+        Move(
+            Use(top.Node, "source", writes: false, sharesWrite: true),
+            Use(target.Node, "target", writes: true, sharesWrite: false),
+            (node, range, copy, token) => copy.CopyAsync(node, _base.Node, range, WriteFlags.None, token));
     }
 
     /// <inheritdoc/>
     internal override string Type => "commit";
-
-    /// <inheritdoc/>
-    internal override long CurrentProgress => _isMarked ? Math.Max(0, _toCopy.Length - Copy.DirtyBytes) : 0;
-
-    /// <inheritdoc/>
-    internal override long TotalProgress => _toCopy.Length;
-
-    /// <inheritdoc/>
-    internal override async Task RunAsync(CancellationToken cancellationToken)
-    {
-        await ChainLayers.MarkAsync(_top, 1, _depth, _toCopy, cancellationToken).ConfigureAwait(false);
-        _isMarked = true;
-        await CopyDirtyAsync(cancellationToken).ConfigureAwait(false);
-        await _to.FlushAsync(cancellationToken).ConfigureAwait(false);
-    }
 
     /// <inheritdoc/>
     internal override async ValueTask PrepareAsync()

@@ -15,7 +15,6 @@
 // A layer that is shorter than the disk answers with zeroes behind its end, and those are brought up too: a longer base
 // would show something else there.
 
-using Tidemark.Blocks.Bitmaps;
 using Tidemark.Blocks.Extents;
 using Tidemark.Blocks.Graph;
 using Tidemark.Blocks.Nodes;
@@ -26,19 +25,15 @@ using Tidemark.Qcow2;
 namespace Tidemark.Engine.Chains;
 
 /// <summary>QEMU's stream job.</summary>
-internal sealed class StreamJob : ChainJob
+internal sealed class StreamJob : LayersJob
 {
     private readonly Qcow2Node _image;
     private readonly NodeEntry? _base;
-    private readonly int _depth;
     private readonly string? _backingFile;
     private readonly PopulateFilter _filter;
     private readonly NodeEntry _filterEntry;
-    private readonly BlockBackend _disk;
-    private readonly DirtyBitmap _toCopy;
     private NodeEntry? _dropped;
     private bool _isInstalled = true;
-    private volatile bool _isMarked;
 
     /// <summary>Takes the layers and puts the filter in; in a drained section.</summary>
     /// <param name="options">The job's options.</param>
@@ -60,36 +55,20 @@ internal sealed class StreamJob : ChainJob
         string? backingFile,
         TimeProvider time,
         IEventSink events)
-        : base(options, nodes, time, events)
+        : base(options, nodes, image, (2, depth), time, events)
     {
-        (_image, _base, _depth, _backingFile) = (image, target, depth, backingFile);
+        (_image, _base, _backingFile) = (image, target, backingFile);
         _filter = new PopulateFilter(filterName, image);
         _filterEntry = new NodeEntry(_filter, null);
         nodes.Add(_filterEntry);
         BlockGraph.ReplaceParents(image, _filter);
         Hold([_filterEntry]);
-        _disk = Use(image, "disk", writes: true, sharesWrite: true);
-        _toCopy = new DirtyBitmap(null, image.Length, BitmapRules.DefaultGranularity(image));
-        CopyBy(_disk, _toCopy, CopyUpAsync);
+        var disk = Use(image, "disk", writes: true, sharesWrite: true);
+        Move(disk, disk, CopyUpAsync);
     }
 
     /// <inheritdoc/>
     internal override string Type => "stream";
-
-    /// <inheritdoc/>
-    internal override long CurrentProgress => _isMarked ? Math.Max(0, _toCopy.Length - Copy.DirtyBytes) : 0;
-
-    /// <inheritdoc/>
-    internal override long TotalProgress => _toCopy.Length;
-
-    /// <inheritdoc/>
-    internal override async Task RunAsync(CancellationToken cancellationToken)
-    {
-        await ChainLayers.MarkAsync(_disk, 2, _depth, _toCopy, cancellationToken).ConfigureAwait(false);
-        _isMarked = true;
-        await CopyDirtyAsync(cancellationToken).ConfigureAwait(false);
-        await _disk.FlushAsync(cancellationToken).ConfigureAwait(false);
-    }
 
     /// <inheritdoc/>
     internal override async ValueTask PrepareAsync()

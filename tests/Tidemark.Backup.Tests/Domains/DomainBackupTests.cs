@@ -72,6 +72,30 @@ public sealed class DomainBackupTests
         Assert.Contains("no job is active", none.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>The hypervisor by another path: what was begun under the first name is told, not touched.</summary>
+    [Fact]
+    public async Task A_backup_that_was_begun_under_another_name_is_told()
+    {
+        await using var scene = await DomainScene.StartAsync(embedded: true, nbd: false, "vda");
+        var begun = await scene.Service.BeginAsync(scene.Pull(checkpoint: "c1"), Token);
+        scene.Source = scene.Daemon.Source with { Name = "qmp:/another/path" };
+        Assert.Null(await scene.Service.ReadJobAsync(Token));
+        Assert.Contains(scene.Notes, note => note.Contains("--monitor qmp:test finds it", StringComparison.Ordinal));
+        var error = await Assert.ThrowsAsync<BackupException>(() => scene.Service.AbortAsync(givesUp: false, Token));
+        Assert.Contains($"run {begun.RunId} is at this hypervisor", error.Message, StringComparison.Ordinal);
+        scene.Notes.Clear();
+        Assert.Equal(["vda"], (await scene.Service.ListDisksAsync(Token)).Select(disk => disk.Name));
+        Assert.Single(scene.Notes);
+        var refused = await Assert.ThrowsAsync<BackupException>(
+            () => scene.Service.BeginAsync(scene.Push("target"), Token));
+        Assert.Contains("already in active block job", refused.Message, StringComparison.Ordinal);
+
+        scene.Source = null;
+        Assert.Equal(JobResult.Completed, (await scene.Service.AbortAsync(givesUp: false, Token)).Result);
+        Assert.Equal("c1:Valid*", await scene.ListAsync());
+        await scene.NothingIsLeftAsync();
+    }
+
     [Fact]
     public async Task A_client_that_dies_is_noticed()
     {
