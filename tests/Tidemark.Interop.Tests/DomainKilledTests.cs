@@ -63,6 +63,37 @@ public sealed class DomainKilledTests
         Assert.InRange(undone, Soak.IsAsked ? 16 : 5, KillRun.MostCommands);
     }
 
+    /// <summary>The verb that ends a pull, or finds a push ended, is killed at each of its commands: the next one goes
+    /// on, and the backup is as good as if nobody had been killed.</summary>
+    [Theory]
+    [MemberData(nameof(Cells))]
+    public async Task An_end_that_is_killed_is_gone_on_with(HypervisorKind kind, string version, string mode)
+    {
+        await using var desk = await DomainDesk.CreateAsync(kind, version, mode);
+        var kills = new KillRun(desk.Scene, desk.Proxy);
+        await desk.RunAsync("checkpoint-create-as", "first");
+        await desk.Scene.WriteAsync(0, 77);
+        var killed = 0;
+        foreach (var (number, isAfter) in KillRun.Places(Soak.IsAsked ? 1 : 5))
+        {
+            var checkpoint = $"c{number}{(isAfter ? "after" : "")}";
+            await desk.Scene.Tidemark.RunOkAsync(await desk.BeginAsync(checkpoint));
+            var point = await kills.RunAsync(
+                Victim.Tidemark, number, isAfter, desk.Verb(await desk.EndingVerbAsync()));
+            await desk.CheckEndedAsync(checkpoint, writes: 1, $"{point}");
+            Assert.Equal("first", await desk.CheckpointsAsync());
+            Assert.Equal("valid", await desk.StateAsync("first"));
+            if (point is null)
+            {
+                break;
+            }
+
+            killed++;
+        }
+
+        Assert.InRange(killed, Soak.IsAsked ? 10 : 2, KillRun.MostCommands);
+    }
+
     private static async Task CheckBegunAsync(DomainDesk desk, string checkpoint, bool givesUp, string where)
     {
         await desk.CheckBegunAsync(checkpoint, givesUp, writes: 1, where);

@@ -54,6 +54,62 @@ public sealed class HypervisorKilledTests
         Assert.InRange(killed, Soak.IsAsked ? 20 : 3, KillRun.MostCommands);
     }
 
+    /// <summary>The hypervisor is killed while a verb ends a backup. A push that was complete is complete; what nobody
+    /// saw end is not called so.</summary>
+    [Theory]
+    [MemberData(nameof(Cells))]
+    public async Task An_end_of_a_backup_leaves_nothing(HypervisorKind kind, string version, string mode)
+    {
+        await using var desk = await DomainDesk.CreateAsync(kind, version, mode);
+        var kills = new KillRun(desk.Scene, desk.Proxy);
+        var killed = 0;
+        foreach (var (number, isAfter) in KillRun.Places(Soak.IsAsked ? 1 : 7))
+        {
+            await desk.RunAsync("checkpoint-create-as", "first");
+            await desk.Scene.Tidemark.RunOkAsync(await desk.BeginAsync("second"));
+            var point = await kills.RunAsync(
+                Victim.Hypervisor, number, isAfter, desk.Verb(await desk.EndingVerbAsync()));
+            if (point is null)
+            {
+                await desk.CheckEndedAsync("second", writes: 0, "");
+                break;
+            }
+
+            killed++;
+            await desk.Scene.Hypervisor.StartAsync(Token);
+            await AssertEndedAsync(desk, mode, point);
+            await desk.RunAsync("checkpoint-delete", "first");
+            Assert.Empty(await desk.Scene.Hypervisor.BitmapsAsync(Token));
+        }
+
+        Assert.InRange(killed, Soak.IsAsked ? 10 : 2, KillRun.MostCommands);
+    }
+
+    private static async Task AssertEndedAsync(DomainDesk desk, string mode, KillPoint point)
+    {
+        Assert.True((await desk.JobAsync()).GetProperty("type").GetInt32() == 0, $"it still runs. {point}");
+        var isCompleted = (await desk.JobAsync(completed: true)).GetProperty("type_name").GetString() == "Completed";
+        await desk.Scene.AssertNothingLeftAsync($"{point}");
+        var left = Directory.EnumerateFileSystemEntries(desk.Images).ToList();
+        Assert.True(
+            left.SequenceEqual(mode == "pull" ? [] : [isCompleted ? desk.Target : desk.Target + ".unverified"]),
+            $"{isCompleted}: {string.Join(' ', left)}. {point}");
+        left.ForEach(File.Delete);
+
+        // Of a completed backup the checkpoint stays, though its bitmap went with the hypervisor, and says so.
+        var checkpoints = await desk.CheckpointsAsync();
+        Assert.True(checkpoints == (isCompleted ? "first second" : "first"), $"{isCompleted}: {checkpoints}. {point}");
+        if (isCompleted)
+        {
+            Assert.NotEqual("valid", await desk.StateAsync("second"));
+            await desk.RunAsync("checkpoint-delete", "second");
+        }
+
+        var begun = await desk.Scene.Tidemark.RunAsync(await desk.BeginAsync("second", "--fallback-full"));
+        Assert.True(begun.ExitCode == 0, $"{begun.Error}. {point}");
+        await desk.CheckBegunAsync("second", givesUp: true, 0, $"the next one. {point}", "full");
+    }
+
     private static async Task AssertLeftOverAsync(DomainDesk desk, KillPoint point, bool wasStored)
     {
         Assert.Equal("first", await desk.CheckpointsAsync());

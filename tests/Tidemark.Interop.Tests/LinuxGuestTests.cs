@@ -7,9 +7,9 @@ using Xunit;
 namespace Tidemark.Interop.Tests;
 
 /// <summary>
-/// A real Linux writes files to the ext4 of its disk, each fsynced, while it is backed up by pull and by push, again
-/// and again. Every restored point is a sound file system once its journal was replayed, as after a power cut at that
-/// instant, and holds every file that the guest had been told is durable before.
+/// A real Linux writes files to the ext4 of its disk, each fsynced, while it is backed up by push and by pull, into a
+/// repository and by the verbs of a domain. Every restored point is a sound file system once its journal was replayed,
+/// as after a power cut at that instant, and holds every file that the guest had been told is durable before.
 /// </summary>
 [Trait("Category", "Interop")]
 [Trait("Category", "Long")]
@@ -64,21 +64,37 @@ public sealed class LinuxGuestTests
         await tidemark.RunOkAsync("init", "--repo", tidemark.Repository);
         await machine.Console.UntilAsync("SYNCED", 5, Token);
 
+        var restored = Directory.CreateDirectory(Path.Combine(folder.Path, "cache", "restored")).FullName;
+        var domain = new GuestDomain(tidemark, hypervisor, restored);
         List<GuestPoint> points = [];
-        foreach (var mode in new[] { "push", "pull", "push", "pull" })
+        foreach (var take in new Func<string, Task<(string Kind, string Image)>>[]
         {
-            points.Add(await TakeAsync(tidemark, hypervisor, machine.Console, folder.Path, mode));
+            monitor => BackupAsync(tidemark, hypervisor, monitor, "pull"),
+            monitor => BackupAsync(tidemark, hypervisor, monitor, "push"),
+            monitor => domain.PushAsync(monitor, "c1", since: null),
+            monitor => domain.PushAsync(monitor, "c2", since: "c1"),
+            monitor => domain.PullAsync(monitor, "c3", since: "c2"),
+        })
+        {
+            points.Add(await TakeAsync(hypervisor, machine.Console, folder.Path, take));
             await machine.Console.UntilAsync("SYNCED", machine.Console.Last("SYNCED") + 10, Token);
         }
 
         await machine.KillAsync();
         Assert.True(points[^1].Before > points[0].After, "the points do not differ");
-        var restored = Directory.CreateDirectory(Path.Combine(folder.Path, "cache", "restored")).FullName;
-        foreach (var (point, index) in points.Select((point, index) => (point, index)))
+        Assert.Equal(["full", "incremental", "full", "incremental", "incremental"], points.Select(point => point.Kind));
+        foreach (var (index, point) in points.Index())
         {
-            Assert.Equal(index == 0 ? "full" : "incremental", point.Kind);
             var image = Path.Combine(restored, $"{index}.raw");
-            await File.WriteAllBytesAsync(image, await tidemark.RestoreAsync(point.SnapshotId, "vda"), Token);
+            if (File.Exists(point.Image))
+            {
+                await Tool.RunOkAsync("qemu-img", "convert", "-O", "raw", point.Image, image);
+            }
+            else
+            {
+                await File.WriteAllBytesAsync(image, await tidemark.RestoreAsync(point.Image, "vda"), Token);
+            }
+
             await RestoredFiles.CheckAsync(image, Path.Combine(restored, $"files-{index}"), point);
         }
 
@@ -87,23 +103,33 @@ public sealed class LinuxGuestTests
             Path.Combine(restored, "0.raw"), Path.Combine(restored, "files-again"), points[^1]));
     }
 
+    private static async Task<(string Kind, string Image)> BackupAsync(
+        TidemarkProgram tidemark, Hypervisor hypervisor, string monitor, string mode)
+    {
+        var report = await tidemark.BackupAsync($"qmp:{monitor}", ["--mode", mode, .. hypervisor.NbdOptions]);
+        var point = new Scene.Point(report, 0, 0);
+        return (Assert.Single(point.Kinds), point.SnapshotId);
+    }
+
     // The console is read just before the transaction is passed on, and again after its reply.
     private static async Task<GuestPoint> TakeAsync(
-        TidemarkProgram tidemark, Hypervisor hypervisor, GuestConsole console, string folder, string mode)
+        Hypervisor hypervisor,
+        GuestConsole console,
+        string folder,
+        Func<string, Task<(string Kind, string Image)>> takeAsync)
     {
         var (before, logged, after) = (0, 0, 0);
         await using var proxy = new MonitorProxy(Path.Combine(folder, "proxy.sock"), hypervisor.MonitorPath);
         proxy.Before = () => (before, logged) = (console.Last("SYNCED"), console.Last("LOGGED"));
         proxy.Interrupt = () =>
         {
+            proxy.Before = null;
             after = console.Last("SYNCED");
             return Task.FromResult(true);
         };
-        var report = await tidemark.BackupAsync($"qmp:{proxy.Path}", ["--mode", mode, .. hypervisor.NbdOptions]);
+        var (kind, image) = await takeAsync(proxy.Path);
         Assert.True(before > 0, "the run did not come to its transaction");
-        var point = new Scene.Point(report, before, after);
-        return new GuestPoint(
-            point.SnapshotId, Assert.Single(point.Kinds), before, logged, after, console.Last("BEGIN"));
+        return new GuestPoint(image, kind, before, logged, after, console.Last("BEGIN"));
     }
 
     private static async Task CreateDiskAsync(string path)

@@ -15,10 +15,12 @@ internal sealed class Guest(GuestWrites writes, Func<int, long, byte[], Cancella
 
     private readonly CancellationTokenSource _stop = new();
     private Task _writing = Task.CompletedTask;
+    private volatile int _restedAt;
 
     /// <param name="seed">Of what is written where.</param>
     /// <param name="pause">Between two writes.</param>
-    /// <param name="tires">Whether the pause grows with each write, so that few writes suffice for long.</param>
+    /// <param name="tires">Whether the pause grows with each write since somebody last waited for more, so that few
+    /// writes suffice for long: fifty for a minute and a half, at 60 ms.</param>
     public void Start(int seed, TimeSpan pause, bool tires = false) =>
         _writing = Task.Run(() => WriteAsync(new Random(seed), pause, tires));
 
@@ -32,7 +34,8 @@ internal sealed class Guest(GuestWrites writes, Func<int, long, byte[], Cancella
     /// <summary>Waits until the guest has written this many more.</summary>
     public async Task WriteMoreAsync(int count, CancellationToken token)
     {
-        var until = writes.Completed + count;
+        _restedAt = writes.Completed;
+        var until = _restedAt + count;
         while (writes.Completed < until)
         {
             if (_writing.IsCompleted)
@@ -66,7 +69,9 @@ internal sealed class Guest(GuestWrites writes, Func<int, long, byte[], Cancella
             writes.Complete(number);
             if (pause > TimeSpan.Zero)
             {
-                await Task.Delay(tires ? pause * (1 + (number / 25.0)) : pause);
+                var tired = 1 + ((number - _restedAt) / 6.0);
+                await Task.Delay(tires ? pause * tired * tired : pause, _stop.Token)
+                    .ContinueWith(_ => { }, TaskScheduler.Default);
             }
         }
     }

@@ -23,7 +23,7 @@ public static class Versions
     /// for.</summary>
     public static IEnumerable<(HypervisorKind Kind, string Version)> Some =>
         Soak.IsAsked
-            ? All
+            ? All.Where(one => Soak.Wants(one.Version))
             :
             [
                 (HypervisorKind.QemuStorageDaemon, "7.2"), (HypervisorKind.QemuSystem, QemuVersions.Wanted[^1]),

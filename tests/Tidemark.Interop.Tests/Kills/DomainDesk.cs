@@ -144,6 +144,48 @@ internal sealed class DomainDesk : IAsyncDisposable
         }
     }
 
+    /// <summary>The verb that ends the backup which runs: a pull is ended, a push has ended by itself.</summary>
+    public async Task<string> EndingVerbAsync()
+    {
+        while (_mode == "push" && (await Scene.Hypervisor.ExecuteAsync("query-jobs", null, Token)).EnumerateArray()
+            .Any(job => job.GetProperty("status").GetString() != "concluded"))
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(10), Token);
+        }
+
+        return _mode == "pull" ? "domjobabort" : "domjobinfo";
+    }
+
+    /// <summary>A backup whose ending verb may have been killed is completed after the next one, and right; nothing is
+    /// left but its checkpoint and, of a push, its target, which are removed.</summary>
+    /// <param name="checkpoint">Its checkpoint.</param>
+    /// <param name="writes">The writes that it holds.</param>
+    /// <param name="what">For the failure's message.</param>
+    public async Task CheckEndedAsync(string checkpoint, int writes, string what)
+    {
+        if ((await JobAsync()).GetProperty("type").GetInt32() != 0)
+        {
+            // Killed before it had told anybody that the pull shall end.
+            await RunAsync(await EndingVerbAsync());
+        }
+
+        var job = await JobAsync(completed: true);
+        Assert.True(job.GetProperty("type_name").GetString() == "Completed", $"{job}. {what}");
+        Assert.True(job.GetProperty("checkpoint").GetString() == checkpoint, $"{job}. {what}");
+        await Scene.AssertNothingLeftAsync(what);
+        if (_mode == "push")
+        {
+            await Tool.RunOkAsync(
+                "qemu-img", "rebase", "-u", "-F", "raw", "-b", Path.Combine(_cache, "initial.raw"), Target);
+            await CheckDiskAsync(Target, "qcow2", writes, what);
+            File.Delete(Target);
+        }
+
+        Assert.Empty(Directory.EnumerateFileSystemEntries(Images));
+        Assert.Equal("valid", await StateAsync(checkpoint));
+        await RunAsync("checkpoint-delete", checkpoint);
+    }
+
     public async ValueTask DisposeAsync()
     {
         await Proxy.DisposeAsync();

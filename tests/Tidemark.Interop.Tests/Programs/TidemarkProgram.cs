@@ -11,9 +11,11 @@ internal sealed class TidemarkProgram(string folder, string password = "a passwo
 
     /// <summary>The executable built beside this test's own; or another, say one compiled ahead of time.</summary>
     public static string Executable { get; } =
-        System.Environment.GetEnvironmentVariable("TIDEMARK_PROGRAM") ?? Path.GetFullPath(Path.Combine(
-            AppContext.BaseDirectory, "..", "..", "Tidemark.Cli",
-            Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory)), "tidemark"));
+        System.Environment.GetEnvironmentVariable("TIDEMARK_PROGRAM") is { Length: > 0 } named
+            ? named
+            : Path.GetFullPath(Path.Combine(
+                AppContext.BaseDirectory, "..", "..", "Tidemark.Cli",
+                Path.GetFileName(Path.TrimEndingDirectorySeparator(AppContext.BaseDirectory)), "tidemark"));
 
     public string Password => password;
 
