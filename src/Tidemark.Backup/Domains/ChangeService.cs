@@ -6,8 +6,9 @@
 //   pull       the bitmaps of the layers that will be gone are merged into the active layer's before the job begins.
 //              Those layers are not written any more, and the union over all layers stays the same
 //   commit     of layers below the active one: the job stops before its end (auto-finalize=false); then the layers'
-//              bitmaps are merged into the base's, which are made where they are missing; then it may end. At each
-//              instant the union over the layers holds at least what it held before
+//              bitmaps are merged into the base's, which are made where they are missing, or, if the base keeps none,
+//              into the active layer's; then it may end. At each instant the union over the layers holds at least what
+//              it held before
 //   commit of  the active layer, and copy: when the job is ready, the merge makes and fills the bitmaps at the other
 //   the active image in one transaction. From that instant on they record, so what the job still carries over, and
 //   layer      what the guest writes after the pivot, is in them; what was written before it is in what was merged. So
@@ -128,7 +129,13 @@ public sealed class ChangeService
             ["auto-finalize"] = isActive,
             ["auto-dismiss"] = false,
         };
-        var merge = WithoutActiveWrite(BitmapChain.Commit(chain, chain.Layers[top].Name, target.Name));
+        var merge = WithoutActiveWrite(ChangeRule.Commit(chain, top, bottom));
+        RefuseFalseTrust(change, ChangeRule.FalselyTrustedAfterCommit(chain, top, bottom, merge));
+        if (isActive && change.Pivots)
+        {
+            NoteEnding(change, ChangeRule.EndingAt(chain, target));
+        }
+
         await session.WithJournalAsync(names.RunId, async (steps, journal, jobs) =>
         {
             var job = new BlockJobRun(session, names.Job, steps, journal, jobs, report);
@@ -181,6 +188,7 @@ public sealed class ChangeService
         arguments["auto-finalize"] = true;
         arguments["auto-dismiss"] = false;
         var merge = BitmapChain.Stream(chain, chain.Top.Name, change.Base is null ? null : chain.Layers[bottom].Name);
+        RefuseFalseTrust(change, ChangeRule.FalselyTrustedAfterStream(chain, bottom));
         await session.WithJournalAsync(names.RunId, async (steps, journal, jobs) =>
         {
             if (merge.Count > 0)
@@ -237,6 +245,11 @@ public sealed class ChangeService
             var mirror = (await session.ReadGraphAsync(cancellationToken).ConfigureAwait(false)).Find(names.Node(0))
                 ?? throw new BackupException(BackupErrorKind.Hypervisor, $"node '{names.Node(0)}' is not there");
             var merge = WithoutActiveWrite(BitmapChain.Copy(chain, mirror, change.IsShallow));
+            if (change.Pivots)
+            {
+                NoteEnding(change, ChangeRule.EndingAt(chain, mirror));
+            }
+
             var job = new BlockJobRun(session, names.Job, steps, journal, jobs, report);
             await job.StartAsync($"copy disk '{change.Disk}'", "blockdev-mirror", arguments, cancellationToken)
                 .ConfigureAwait(false);
@@ -316,6 +329,29 @@ public sealed class ChangeService
         {
             throw ErrorClass.OperationUnsupported.ToException(
                 $"disk '{disk.Name}' already in active block job ({busy}). Wait for its end, or end it");
+        }
+    }
+
+    // See ChangeRule: afterwards nothing would tell that it is not.
+    private static void RefuseFalseTrust(BlockChange change, string? bitmap)
+    {
+        if (bitmap is not null)
+        {
+            throw new BackupException(
+                BackupErrorKind.Conflict,
+                $"disk '{change.Disk}': bitmap '{bitmap}' has missed writes, and would look as if it had not when "
+                    + "these layers are gone. Delete it first: checkpoint-delete, or block-dirty-bitmap-remove if it "
+                    + "is no checkpoint");
+        }
+    }
+
+    private void NoteEnding(BlockChange change, IReadOnlyList<string> bitmaps)
+    {
+        if (bitmaps.Count > 0)
+        {
+            _options.Note(
+                $"disk '{change.Disk}': the image that it goes over to keeps no bitmaps; what "
+                    + $"{string.Join(", ", bitmaps)} has recorded of it ends here, and its next backup is a full one");
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Domains;
 using Tidemark.Testing;
@@ -49,6 +50,87 @@ public sealed class DomainChangeTests
         Assert.Equal(4 * Granule, await scene.SizeAsync("c1"));
         Assert.InRange((await scene.SizeAsync("c2"))!.Value, 2 * Granule, 4 * Granule);
         Assert.Equal(top.Name, (await scene.Service.ListDisksAsync(Token))[0].Node.Name);
+        await ContentAsync(scene);
+    }
+
+    /// <summary>A raw layer has no bitmaps: what the layers above it recorded would be gone with them, and the
+    /// checkpoint would be valid all the same.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_commit_into_a_raw_layer_keeps_every_bit(bool embedded)
+    {
+        await using var scene = await DomainScene.StartAsync(embedded, nbd: true, "vda");
+        await scene.Checkpoints.CreateAsync(new CheckpointDefinition { Name = "c0" }, null, Token);
+        await scene.Changes.CopyAsync(
+            new BlockChange { Disk = "vda", Destination = scene.File("raw"), Format = "raw", Pivots = true },
+            Quiet,
+            Token);
+        Assert.Contains(scene.Notes, note => note.Contains("what c0 has recorded", StringComparison.Ordinal));
+        await scene.Checkpoints.DeleteAsync("c0", false, false, true, Token);
+        await scene.Changes.SnapshotAsync("s1", [new SnapshotDisk("vda", true, scene.File("s1"))], false, Token);
+        await scene.Checkpoints.CreateAsync(new CheckpointDefinition { Name = "c1" }, null, Token);
+        await scene.Daemon.WriteAsync("vda", "write -P 1 1M 64k");
+        await scene.Changes.SnapshotAsync("s2", [new SnapshotDisk("vda", true, scene.File("s2"))], false, Token);
+        await scene.Daemon.WriteAsync("vda", "write -P 2 2M 64k");
+        await scene.Changes.CommitAsync(
+            new BlockChange { Disk = "vda", Top = scene.File("s1"), Base = scene.File("raw") }, Quiet, Token);
+        Assert.Equal("c1:Valid*", await scene.ListAsync());
+        Assert.Equal(2 * Granule, await scene.SizeAsync("c1"));
+        Assert.Equal(2 * Granule, (await scene.RunAsync(scene.Push("inc", "c1"))).DoneBytes);
+        await scene.Daemon.WriteAsync("vda", "read -P 1 1M 64k");
+        await scene.Daemon.WriteAsync("vda", "read -P 2 2M 64k");
+    }
+
+    /// <summary>A layer in the middle lacks a checkpoint's bitmap, so the checkpoint is broken. A pull would take the
+    /// layer away, and with it what shows that. A commit into a base that has the bitmap marks there what it
+    /// writes.</summary>
+    [Theory]
+    [InlineData("ours")]
+    [InlineData("5.2")]
+    [InlineData("7.2")]
+    [InlineData("10.0")]
+    [InlineData("11.1")]
+    public async Task A_broken_checkpoint_does_not_come_to_look_valid(string version)
+    {
+        await using var scene = version == "ours"
+            ? await DomainScene.StartAsync(embedded: true, nbd: true, "vda")
+            : await DomainScene.StartAsync(QemuVersions.Need(version), "8M", "vda");
+        async Task ActiveAsync(string command, bool? persistent)
+        {
+            JsonObject arguments = new()
+            {
+                ["node"] = (await scene.Service.ListDisksAsync(Token))[0].Node.Name, ["name"] = "c1",
+            };
+            if (persistent is { } value)
+            {
+                arguments["persistent"] = value;
+            }
+
+            await scene.Daemon.ExecuteAsync(command, arguments);
+        }
+
+        await scene.Checkpoints.CreateAsync(new CheckpointDefinition { Name = "c1" }, null, Token);
+        await scene.Daemon.WriteAsync("vda", "write -P 1 1M 64k");
+        await scene.Changes.SnapshotAsync("s1", [], false, Token);
+        await ActiveAsync("block-dirty-bitmap-remove", null);
+        await scene.Daemon.WriteAsync("vda", "write -P 2 2M 64k");
+        await scene.Changes.SnapshotAsync("s2", [], false, Token);
+        await ActiveAsync("block-dirty-bitmap-add", true);
+        await scene.Daemon.WriteAsync("vda", "write -P 3 3M 64k");
+        await scene.Daemon.WriteAsync("vda", "write -P 4 4M 64k");
+        Assert.Equal("c1:Broken*", await scene.ListAsync());
+        var error = await Assert.ThrowsAsync<BackupException>(
+            () => scene.Changes.PullAsync(new BlockChange { Disk = "vda" }, Quiet, Token));
+        Assert.Contains("bitmap 'c1' has missed writes", error.Message, StringComparison.Ordinal);
+        Assert.Equal("c1:Broken*", await scene.ListAsync());
+
+        await scene.Changes.CommitAsync(
+            new BlockChange { Disk = "vda", Top = scene.File("vda.s1"), Base = scene.Daemon.DiskPath("vda") },
+            Quiet,
+            Token);
+        Assert.Equal("c1:Valid*", await scene.ListAsync());
+        Assert.Equal(4 * Granule, await scene.SizeAsync("c1"));
         await ContentAsync(scene);
     }
 
