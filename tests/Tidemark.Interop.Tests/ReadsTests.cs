@@ -7,7 +7,8 @@ namespace Tidemark.Interop.Tests;
 
 /// <summary>
 /// What an increment does not need is not read: the disk's image lies behind a server that writes down each request,
-/// and of the clusters that the bitmap does not name not one is asked for.
+/// and of the clusters that the bitmap does not name not one is asked for: by push and by pull, into a repository and
+/// by the verbs of a domain.
 /// </summary>
 [Trait("Category", "Interop")]
 [Trait("Category", "Long")]
@@ -55,7 +56,33 @@ public sealed class ReadsTests
             Assert.Equal(dirty.Order(), Granules(read, places).Order());
             Assert.Equal(scene.Writes.Completed, await scene.CheckRestoredAsync(point));
         }
+
+        await DoAsync(scene, scene.Hypervisor.MonitorPath, "checkpoint-create-as", "c1");
+        var written = (28 << 20) / GuestWrites.SlotLength;
+        await scene.WriteAsync(0, written);
+        Assert.Equal(
+            [(long)written * GuestWrites.SlotLength / Granule], Granules(await PushAsync(scene, image), places));
     }
+
+    // An increment by the verbs of a domain.
+    private static async Task<List<(long Offset, long Length)>> PushAsync(Scene scene, LoggedImage image)
+    {
+        var xml = Path.Combine(scene.Folder, "cache", "push.xml");
+        await File.WriteAllTextAsync(
+            xml,
+            "<domainbackup><incremental>c1</incremental><disks><disk name='vda' type='file'>"
+                + $"<target file='{Path.Combine(scene.Folder, "cache", "target")}'/></disk></disks></domainbackup>",
+            Token);
+        await using var proxy = new MonitorProxy(
+            Path.Combine(scene.Folder, "proxy.sock"), scene.Hypervisor.MonitorPath);
+        long position = 0;
+        proxy.Before = () => position = image.Position;
+        await DoAsync(scene, proxy.Path, "backup-begin", xml, "--wait");
+        return image.ReadsSince(position);
+    }
+
+    private static Task DoAsync(Scene scene, string monitor, params string[] verb) => scene.Tidemark.RunOkAsync(
+        ["domain", .. verb, "--monitor", $"qmp:{monitor}", "--domain", "vm"]);
 
     // The reads are those from the transaction's reply to the end.
     private static async Task<(Scene.Point Point, List<(long Offset, long Length)> Reads)> BackupAsync(
