@@ -83,6 +83,12 @@ public sealed class ChangeService
         {
             foreach (var step in steps)
             {
+                if (step is PlanStep.Transaction && reuseExternal)
+                {
+                    var opened = await session.ReadGraphAsync(cancellationToken).ConfigureAwait(false);
+                    RefuseOldBitmaps(overlays.Keys.Select((_, ordinal) => opened.Find(names.Node(ordinal))));
+                }
+
                 await executor.ExecuteAsync(step, session.Monitor, jobs, null, cancellationToken)
                     .ConfigureAwait(false);
             }
@@ -329,6 +335,19 @@ public sealed class ChangeService
         {
             throw ErrorClass.OperationUnsupported.ToException(
                 $"disk '{disk.Name}' already in active block job ({busy}). Wait for its end, or end it");
+        }
+    }
+
+    // A bitmap that an overlay brings along has seen none of the disk's writes, and on top of the chain R1 would
+    // believe it: whatever layer lacks it below counts as older than its checkpoint.
+    private static void RefuseOldBitmaps(IEnumerable<GraphNode?> overlays)
+    {
+        if (overlays.FirstOrDefault(overlay => overlay is { Bitmaps.Count: > 0 }) is { } old)
+        {
+            throw new BackupException(
+                BackupErrorKind.Conflict,
+                $"'{old.Filename}' holds bitmap '{old.Bitmaps[0].Name}' already, which has recorded nothing of this "
+                    + "disk: an overlay that is to be used as it is must hold none (qemu-img bitmap --remove)");
         }
     }
 

@@ -82,6 +82,29 @@ public sealed class DomainChangeTests
         await scene.Daemon.WriteAsync("vda", "read -P 2 2M 64k");
     }
 
+    /// <summary>On top of the chain such a bitmap would be believed.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task An_overlay_that_brings_a_bitmap_along_is_refused(bool embedded)
+    {
+        await using var scene = await DomainScene.StartAsync(embedded, nbd: true, "vda");
+        await Tool.RunOkAsync(
+            "qemu-img", "create", "-q", "-f", "qcow2", "-u", "-F", "qcow2", "-b", scene.Daemon.DiskPath("vda"),
+            scene.File("over"), "8M");
+        await Tool.RunOkAsync("qemu-img", "bitmap", "--add", scene.File("over"), "c1");
+        SnapshotDisk[] disks = [new("vda", true, scene.File("over"))];
+        var error = await Assert.ThrowsAsync<BackupException>(
+            () => scene.Changes.SnapshotAsync("s1", disks, reuseExternal: true, Token));
+        Assert.Contains("holds bitmap 'c1' already", error.Message, StringComparison.Ordinal);
+        Assert.Empty(error.UndoErrors);
+        Assert.Equal("vda", (await scene.Service.ListDisksAsync(Token))[0].Node.Name);
+        await scene.NothingIsLeftAsync();
+        await Tool.RunOkAsync("qemu-img", "bitmap", "--remove", scene.File("over"), "c1");
+        await scene.Changes.SnapshotAsync("s1", disks, reuseExternal: true, Token);
+        Assert.Equal(scene.File("over"), (await scene.Service.ListDisksAsync(Token))[0].Node.Filename);
+    }
+
     /// <summary>A layer in the middle lacks a checkpoint's bitmap, so the checkpoint is broken. A pull would take the
     /// layer away, and with it what shows that. A commit into a base that has the bitmap marks there what it
     /// writes.</summary>
