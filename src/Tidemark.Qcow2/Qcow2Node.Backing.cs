@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text;
 using Tidemark.Qcow2.Format;
 
@@ -6,6 +7,13 @@ namespace Tidemark.Qcow2;
 // Which image lies below: the name in the header, and letting it show again.
 public sealed partial class Qcow2Node
 {
+    // A request that the files answer at once goes down the whole chain on one stack, a kilobyte or so for each image.
+    // Where that comes to its end, the rest of the way is gone on the stack of another thread.
+    private static bool HasStack => RuntimeHelpers.TryEnsureSufficientExecutionStack();
+
+    private static ConfiguredTaskAwaitable ChangeStackAsync() =>
+        Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+
     /// <summary>Writes another backing file name into the header, durably, or takes it away: QEMU's
     /// <c>change-backing-file</c>. What is read follows <see cref="SetBacking"/>, not the name. Only inside a drained
     /// section.</summary>

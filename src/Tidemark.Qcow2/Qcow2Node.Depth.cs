@@ -26,6 +26,11 @@ public sealed partial class Qcow2Node
             below.Clear();
             if (inBacking > 0)
             {
+                if (!HasStack)
+                {
+                    await ChangeStackAsync();
+                }
+
                 await backing.GetAllocationDepthAsync(extent.Offset, inBacking, below, cancellationToken)
                     .ConfigureAwait(false);
             }

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Tidemark.Blocks.Nodes;
 using Tidemark.Qcow2.Format;
 using Tidemark.Qcow2.Metadata;
 
@@ -102,7 +103,21 @@ public sealed partial class Qcow2Node
         var backing = Backing;
         var inside = backing is null ? 0 : (int)Math.Clamp(backing.Length - offset, 0, target.Length);
         target.Span[inside..].Clear();
-        return inside == 0 ? default : backing!.ReadAsync(offset, target[..inside], cancellationToken);
+        if (inside == 0)
+        {
+            return default;
+        }
+
+        return HasStack
+            ? backing!.ReadAsync(offset, target[..inside], cancellationToken)
+            : ReadOnAnotherStackAsync(backing!, offset, target[..inside], cancellationToken);
+    }
+
+    private static async ValueTask ReadOnAnotherStackAsync(
+        BlockNode backing, long offset, Memory<byte> target, CancellationToken cancellationToken)
+    {
+        await ChangeStackAsync();
+        await backing.ReadAsync(offset, target, cancellationToken).ConfigureAwait(false);
     }
 
     // Whether a range within one unit is known to read as zeroes; false when that is not known.

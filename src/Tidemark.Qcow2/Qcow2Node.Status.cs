@@ -130,6 +130,11 @@ public sealed partial class Qcow2Node
         var inBacking = Backing is { } backing ? Math.Clamp(backing.Length - offset, 0, length) : 0;
         if (inBacking > 0)
         {
+            if (!HasStack)
+            {
+                await ChangeStackAsync();
+            }
+
             await Backing!.GetBlockStatusAsync(offset, inBacking, extents, cancellationToken).ConfigureAwait(false);
         }
 

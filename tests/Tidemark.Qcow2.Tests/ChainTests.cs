@@ -1,6 +1,7 @@
 using Tidemark.Blocks.Extents;
 using Tidemark.Blocks.Files;
 using Tidemark.Blocks.Nodes;
+using Tidemark.Qcow2.Format;
 using Tidemark.Testing;
 using Xunit;
 
@@ -9,7 +10,7 @@ namespace Tidemark.Qcow2.Tests;
 /// <summary>Backing chains: contents through overlays of other sizes, names, loops.</summary>
 public sealed class ChainTests : IDisposable
 {
-    private readonly TemporaryDirectory _directory = new();
+    private readonly TemporaryDirectory _directory = new(inMemory: true);
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -72,21 +73,41 @@ public sealed class ChainTests : IDisposable
     [Fact]
     public async Task ADeepChainOpensAndALoopIsNamed()
     {
+        const int Images = Qcow2Limits.MaximumChainDepth;
         await CreateAsync("0.qcow2", 100_000, null, null);
         await WriteAsync("0.qcow2", 0, 1000, 1);
-        for (var depth = 1; depth <= 200; depth++)
+        for (var depth = 1; depth <= Images; depth++)
         {
             await CreateAsync($"{depth}.qcow2", 100_000, $"{depth - 1}.qcow2", "qcow2");
         }
 
         await using (var chain = await Qcow2Chain.OpenAsync(
-            _directory.File("200.qcow2"), new Qcow2ChainOptions { FollowNames = true },
+            _directory.File($"{Images - 1}.qcow2"), new Qcow2ChainOptions { FollowNames = true },
             Token))
         {
-            var byteRead = new byte[1];
-            await chain.Top.ReadAsync(999, byteRead, Token);
-            Assert.Equal(1, byteRead[0]);
+            var top = chain.Top;
+            OnASmallStack(() =>
+            {
+                // The files answer on this thread: each request goes down on its stack, which does not suffice.
+                var byteRead = new byte[1];
+                Run(top.ReadAsync(999, byteRead, Token));
+                Assert.Equal(1, byteRead[0]);
+                ExtentList extents = new();
+                Run(top.GetBlockStatusAsync(0, top.Length, extents, Token));
+                Assert.False(extents[0].IsZero);
+                DepthList depths = new();
+                Run(top.GetAllocationDepthAsync(0, top.Length, depths, Token));
+                Assert.Equal(Images, depths.First().Depth);
+                Run(top.WriteAsync(1000, new byte[] { 2 }, cancellationToken: Token));
+                Run(top.ReadAsync(999, byteRead, Token));
+                Assert.Equal(1, byteRead[0]);
+            });
         }
+
+        var tooDeep = await Assert.ThrowsAsync<Qcow2Exception>(
+            async () => await Qcow2Chain.OpenAsync(_directory.File($"{Images}.qcow2"),
+                new Qcow2ChainOptions { ReadOnly = true, FollowNames = true }, Token));
+        Assert.Contains("deeper", tooDeep.Message, StringComparison.Ordinal);
 
         await CreateAsync("a.qcow2", 1000, "b.qcow2", "qcow2");
         await CreateAsync("b.qcow2", 1000, "a.qcow2", "qcow2");
@@ -126,6 +147,17 @@ public sealed class ChainTests : IDisposable
             name[..name.IndexOf(':', StringComparison.Ordinal)],
             Assert.Throws<Qcow2Exception>(() => Qcow2Chain.ResolveBackingFile("/a", name)).Message,
             StringComparison.Ordinal);
+
+    private static void Run(ValueTask task) => task.AsTask().GetAwaiter().GetResult();
+
+    private static void OnASmallStack(Action action)
+    {
+        Exception? failure = null;
+        Thread thread = new(() => failure = Record.Exception(action), 1 << 20);
+        thread.Start();
+        thread.Join();
+        Assert.Null(failure);
+    }
 
     private async Task CreateAsync(string name, long length, string? backing, string? format)
     {

@@ -80,6 +80,7 @@ public static class Qcow2Limits
     /// <summary>Host offsets end here: 56 bits.</summary>
     public const long MaximumHostOffset = 1L << 56;
 
-    /// <summary>The most images of one backing chain that are opened by name.</summary>
-    public const int MaximumChainDepth = 256;
+    /// <summary>The most images of one backing chain that are opened by name. Each of them is an open file, and a
+    /// request goes down the chain image by image.</summary>
+    public const int MaximumChainDepth = 1000;
 }
