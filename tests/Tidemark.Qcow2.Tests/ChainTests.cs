@@ -97,7 +97,7 @@ public sealed class ChainTests : IDisposable
                 Assert.False(extents[0].IsZero);
                 DepthList depths = new();
                 Run(top.GetAllocationDepthAsync(0, top.Length, depths, Token));
-                Assert.Equal(Images, depths.First().Depth);
+                Assert.Equal(Images, depths[0].Depth);
                 Run(top.WriteAsync(1000, new byte[] { 2 }, cancellationToken: Token));
                 Run(top.ReadAsync(999, byteRead, Token));
                 Assert.Equal(1, byteRead[0]);

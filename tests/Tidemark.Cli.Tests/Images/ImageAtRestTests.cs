@@ -18,14 +18,14 @@ public sealed class ImageAtRestTests : IDisposable
     [InlineData("push")]
     public async Task The_second_backup_is_incremental_and_both_points_restore(string mode)
     {
-        SkipWithoutQemu();
+        ImageScene.SkipWithout("qemu-img", "qemu-io");
         var image = await _scene.CreateImageAsync();
         await _scene.RunOkAsync("init");
 
         var first = await _scene.BackupAsync(image, "--mode", mode);
         Assert.Equal(("vm", mode), (first.GetProperty("name").GetString(), first.GetProperty("mode").GetString()));
         var disk = ImageScene.Disk(first);
-        Assert.Equal(("disk0", "full"), (Text(disk, "name"), Text(disk, "kind")));
+        Assert.Equal(("disk0", "full"), (ImageScene.Text(disk, "name"), ImageScene.Text(disk, "kind")));
         Assert.Equal(64 << 20, disk.GetProperty("size").GetInt64());
         Assert.Equal(JsonValueKind.Null, disk.GetProperty("parent").ValueKind);
         await Tool.RunOkAsync("qemu-img", "check", "-q", image);
@@ -34,13 +34,13 @@ public sealed class ImageAtRestTests : IDisposable
         await ImageScene.WriteAsync(image, "write -P 0x33 4M 100k", "write -z 21M 1M", "write -P 0x44 60M 64k");
         var second = await _scene.BackupAsync(image, "--mode", mode);
         disk = ImageScene.Disk(second);
-        Assert.Equal("incremental", Text(disk, "kind"));
-        Assert.Equal(Text(first, "snapshot_id"), Text(disk, "parent"));
+        Assert.Equal("incremental", ImageScene.Text(disk, "kind"));
+        Assert.Equal(ImageScene.Text(first, "snapshot_id"), ImageScene.Text(disk, "parent"));
         Assert.InRange(disk.GetProperty("bytes_dirty").GetInt64(), 1, 2 << 20);
         Assert.InRange(disk.GetProperty("bytes_read").GetInt64(), 1, 8 << 20);
         await Tool.RunOkAsync("qemu-img", "check", "-q", image);
 
-        await _scene.RunOkAsync("restore", Text(first, "snapshot_id"), "--to", _scene.File("1.raw"));
+        await _scene.RunOkAsync("restore", ImageScene.Text(first, "snapshot_id"), "--to", _scene.File("1.raw"));
         await _scene.RunOkAsync("restore", "latest:disk0", "--to", _scene.File("2.qcow2"), "--format", "qcow2");
         await ImageScene.AssertSameAsync(_scene.File("1.raw"), "raw", _scene.File("copy.qcow2"), "qcow2");
         await ImageScene.AssertSameAsync(_scene.File("2.qcow2"), "qcow2", image, "qcow2");
@@ -51,7 +51,7 @@ public sealed class ImageAtRestTests : IDisposable
     [Fact]
     public async Task Snapshots_lists_both_points_with_their_disks()
     {
-        SkipWithoutQemu();
+        ImageScene.SkipWithout("qemu-img", "qemu-io");
         var image = await _scene.CreateImageAsync();
         await _scene.RunOkAsync("init");
         Assert.Equal("[]\n", await _scene.RunOkAsync("snapshots", "--json"));
@@ -60,73 +60,26 @@ public sealed class ImageAtRestTests : IDisposable
 
         using var list = JsonDocument.Parse(await _scene.RunOkAsync("snapshots", "--json"));
         Assert.Equal(
-            [Text(first, "snapshot_id"), Text(second, "snapshot_id")],
-            list.RootElement.EnumerateArray().Select(snapshot => Text(snapshot, "id")));
+            [ImageScene.Text(first, "snapshot_id"), ImageScene.Text(second, "snapshot_id")],
+            list.RootElement.EnumerateArray().Select(snapshot => ImageScene.Text(snapshot, "id")));
         var last = list.RootElement[1];
-        Assert.Equal(Text(last, "id")[..8], Text(last, "short_id"));
-        Assert.Equal(("vm", "pull"), (Text(last, "name"), Text(last, "mode")));
-        Assert.Equal(Text(second, "checkpoint"), Text(last, "checkpoint"));
-        Assert.True(DateTimeOffset.TryParse(Text(last, "time"), out _));
+        Assert.Equal(ImageScene.Text(last, "id")[..8], ImageScene.Text(last, "short_id"));
+        Assert.Equal(("vm", "pull"), (ImageScene.Text(last, "name"), ImageScene.Text(last, "mode")));
+        Assert.Equal(ImageScene.Text(second, "checkpoint"), ImageScene.Text(last, "checkpoint"));
+        Assert.True(DateTimeOffset.TryParse(ImageScene.Text(last, "time"), out _));
         var disk = Assert.Single(last.GetProperty("disks").EnumerateArray());
-        Assert.Equal(("disk0", "incremental"), (Text(disk, "name"), Text(disk, "kind")));
+        Assert.Equal(("disk0", "incremental"), (ImageScene.Text(disk, "name"), ImageScene.Text(disk, "kind")));
         Assert.Equal(64 << 20, disk.GetProperty("size").GetInt64());
 
         var table = await _scene.RunOkAsync("snapshots");
-        Assert.Contains(Text(first, "snapshot_id")[..8], table);
+        Assert.Contains(ImageScene.Text(first, "snapshot_id")[..8], table);
         Assert.Contains("64.0 MiB", table);
-    }
-
-    [Fact]
-    public async Task A_lost_bitmap_is_a_reread_that_says_why_and_stores_only_what_differs()
-    {
-        SkipWithoutQemu();
-        var image = await _scene.CreateImageAsync();
-        await _scene.RunOkAsync("init");
-        var first = await _scene.BackupAsync(image);
-        await Tool.RunOkAsync("qemu-img", "bitmap", "--remove", image, Text(first, "checkpoint"));
-        await ImageScene.WriteAsync(image, "write -P 0x55 1M 64k");
-
-        var disk = ImageScene.Disk(await _scene.BackupAsync(image));
-
-        Assert.Equal("re-read", Text(disk, "kind"));
-        Assert.NotEmpty(Text(disk, "reason"));
-        Assert.InRange(disk.GetProperty("bytes_stored").GetInt64(), 1, 2 << 20);
-        await _scene.RunOkAsync("restore", "latest", "--to", _scene.File("r.raw"));
-        await ImageScene.AssertSameAsync(_scene.File("r.raw"), "raw", image, "qcow2");
-
-        // And from here on the new bitmap serves.
-        Assert.Equal("incremental", Text(ImageScene.Disk(await _scene.BackupAsync(image)), "kind"));
-        Assert.Equal("full", Text(ImageScene.Disk(await _scene.BackupAsync(image, "--full")), "kind"));
-    }
-
-    [Fact]
-    public async Task An_image_that_comes_back_from_an_earlier_instant_is_an_increment_of_that_instant_only()
-    {
-        SkipWithoutQemu();
-        var image = await _scene.CreateImageAsync();
-        await _scene.RunOkAsync("init");
-        var first = await _scene.BackupAsync(image);
-
-        // The image of the first instant comes back from elsewhere, with the bitmap of then, after a second backup. Its
-        // bitmap tells what changed since the first restore point, and nothing of the second, which is newer.
-        File.Copy(image, _scene.File("old.qcow2"));
-        await ImageScene.WriteAsync(image, "write -P 0x66 2M 1M");
-        await _scene.BackupAsync(image);
-        File.Move(_scene.File("old.qcow2"), image, overwrite: true);
-
-        await ImageScene.WriteAsync(image, "write -P 0x77 8M 1M");
-        var disk = ImageScene.Disk(await _scene.BackupAsync(image));
-
-        Assert.Equal("incremental", Text(disk, "kind"));
-        Assert.Equal(Text(first, "snapshot_id"), Text(disk, "parent"));
-        await _scene.RunOkAsync("restore", "latest", "--to", _scene.File("r.raw"));
-        await ImageScene.AssertSameAsync(_scene.File("r.raw"), "raw", image, "qcow2");
     }
 
     [Fact]
     public async Task A_backing_chain_is_read_through_and_its_base_is_not_changed()
     {
-        SkipWithoutQemu();
+        ImageScene.SkipWithout("qemu-img", "qemu-io");
         var image = await _scene.CreateImageAsync("base.qcow2");
         Directory.CreateDirectory(_scene.File("sub"));
         var overlay = _scene.File("sub/top.qcow2");
@@ -137,7 +90,7 @@ public sealed class ImageAtRestTests : IDisposable
 
         await _scene.BackupAsync(overlay);
         await ImageScene.WriteAsync(overlay, "write -P 0x78 12M 1M");
-        Assert.Equal("incremental", Text(ImageScene.Disk(await _scene.BackupAsync(overlay)), "kind"));
+        Assert.Equal("incremental", ImageScene.Text(ImageScene.Disk(await _scene.BackupAsync(overlay)), "kind"));
 
         await _scene.RunOkAsync("restore", "latest", "--to", _scene.File("r.raw"));
         await ImageScene.AssertSameAsync(_scene.File("r.raw"), "raw", overlay, "qcow2");
@@ -147,7 +100,7 @@ public sealed class ImageAtRestTests : IDisposable
     [Fact]
     public async Task An_image_that_is_open_elsewhere_is_refused()
     {
-        SkipWithout("qemu-img", "qemu-io", "qemu-nbd");
+        ImageScene.SkipWithout("qemu-img", "qemu-io", "qemu-nbd");
         var image = await _scene.CreateImageAsync();
         await _scene.RunOkAsync("init");
         var socket = _scene.File("n.sock");
@@ -168,13 +121,6 @@ public sealed class ImageAtRestTests : IDisposable
             await holder.WaitForExitAsync(TestContext.Current.CancellationToken);
         }
 
-        Assert.Equal("full", Text(ImageScene.Disk(await _scene.BackupAsync(image)), "kind"));
+        Assert.Equal("full", ImageScene.Text(ImageScene.Disk(await _scene.BackupAsync(image)), "kind"));
     }
-
-    private static void SkipWithoutQemu() => SkipWithout("qemu-img", "qemu-io");
-
-    private static void SkipWithout(params string[] tools) =>
-        Assert.SkipWhen(Tool.Missing(tools) is not null, Tool.Missing(tools) ?? "");
-
-    private static string Text(JsonElement element, string name) => element.GetProperty(name).GetString()!;
 }

@@ -8,7 +8,7 @@ internal sealed class ImageScene : IDisposable
 {
     private const string Password = "a password of the tests";
 
-    private readonly TemporaryDirectory _directory = new();
+    private readonly TemporaryDirectory _directory = new(inMemory: true);
 
     public ImageScene() => Directory.CreateDirectory(File("tmp"));
 
@@ -58,6 +58,13 @@ internal sealed class ImageScene : IDisposable
         Assert.Equal(1, output.Count(character => character == '\n'));
         return JsonDocument.Parse(output).RootElement.Clone();
     }
+
+    /// <summary>Skips the test where a program is missing.</summary>
+    public static void SkipWithout(params string[] tools) =>
+        Assert.SkipWhen(Tool.Missing(tools) is not null, Tool.Missing(tools) ?? "");
+
+    /// <summary>A text member of a report.</summary>
+    public static string Text(JsonElement element, string name) => element.GetProperty(name).GetString()!;
 
     /// <summary>The one disk of a report.</summary>
     public static JsonElement Disk(JsonElement report) => Assert.Single(report.GetProperty("disks").EnumerateArray());

@@ -1,0 +1,17 @@
+using Xunit;
+
+namespace Tidemark.Qcow2.Tests.Differential;
+
+/// <summary><see cref="DifferentialHistory"/> with QEMU 11.1.</summary>
+[Trait("Category", "Interop")]
+[Trait("Category", "Long")]
+public sealed class Qemu111DifferentialTests
+{
+    private const string Qemu = "11.1";
+
+    public static TheoryData<string> Kinds => DifferentialHistory.KindsOf(Qemu);
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public Task BackAndForth(string kind) => DifferentialHistory.RunAsync(Qemu, kind);
+}
