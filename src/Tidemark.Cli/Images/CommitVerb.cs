@@ -21,7 +21,7 @@ internal sealed class CommitVerb : ImageVerb
         AddImageOptions();
         _base = AddText(
             "--base", "-b", "FILE", "The image below to write to; without, the overlay's own backing file.");
-        _keep = Add(new Option<bool>("--skip-empty", "-d")
+        _keep = Add(new Option<bool>("--skip-empty", "-d", "--drop")
         {
             Description = "Leave the overlay as it is, instead of emptying it.",
         });

@@ -39,12 +39,14 @@ internal sealed class ConvertVerb : ImageVerb
             "--source-format", "-f", "FORMAT", "The sources' format; found by their first bytes without.");
         _targetFormat = AddText("--target-format", "-O", "raw|qcow2", "The target's format; raw without.");
         _options = CreateOptionsOption.AddTo(Command);
+        _options.Aliases.Add("--target-format-options");
         _backing = AddText("--backing", "-B", "FILE", "The target's backing file: only what differs from it is copied, "
             + "which is what the source's top image holds.");
+        _backing.Aliases.Add("-b");
         _backingFormat = AddText("--backing-format", "-F", "raw|qcow2", "The backing file's format.");
         _compress = Add(new Option<bool>("--compress", "-c") { Description = "Compress the target's clusters." });
         _workers = Add(new Option<int>("--parallel", "-m") { HelpName = "N", Description = "Copy N parts at once." });
-        Add(new Option<bool>("--oob", "-W")
+        Add(new Option<bool>("--oob", "-W", "--oob-writes")
         {
             Description = "Let parts be written out of order, which they always are.",
         });
@@ -54,6 +56,7 @@ internal sealed class ConvertVerb : ImageVerb
         _snapshot = AddText("--snapshot", "-l", "NAME", "An internal snapshot as the source: its id or name, or "
             + "snapshot.id=ID,snapshot.name=NAME.");
         _cache = AddText("--cache", "-t", "MODE", "writeback, the default here, or unsafe: do not wait for the disk.");
+        _cache.Aliases.Add("--target-cache");
         _bitmaps = Add(new Option<bool>("--bitmaps") { Description = "Copy the source's persistent bitmaps." });
         _skipBroken = Add(new Option<bool>("--skip-broken-bitmaps")
         {

@@ -34,6 +34,7 @@ internal sealed class CreateVerb : ImageVerb
         _options = CreateOptionsOption.AddTo(Command);
         _backing = AddText("--backing", "-b", "FILE", "The backing file, as its name is to stand in the image.");
         _backingFormat = AddText("--backing-format", "-F", "raw|qcow2", "The backing file's format.");
+        _backingFormat.Aliases.Add("-B");
         _unsafe = Add(new Option<bool>("--backing-unsafe", "-u") { Description = "Do not open the backing file." });
     }
 

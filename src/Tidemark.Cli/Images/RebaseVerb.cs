@@ -27,6 +27,7 @@ internal sealed class RebaseVerb : ImageVerb
             Required = true,
         });
         _backingFormat = AddText("--backing-format", "-F", "raw|qcow2", "The new backing file's format.");
+        _backingFormat.Aliases.Add("-B");
         _unsafe = Add(new Option<bool>("--backing-unsafe", "-u")
         {
             Description = "Change the name only: you know that the content is the same. Nothing else is opened.",

@@ -112,6 +112,38 @@ public sealed class OptionTests : IDisposable
         await _scene.AssertCleanAsync("@mid.qcow2");
     }
 
+    /// <summary>qemu-img has renamed some of its options, and given all of them long names: both are understood.
+    /// </summary>
+    [Fact]
+    public async Task The_names_of_the_newest_release_are_understood()
+    {
+        var newest = QemuVersions.Need("11.1");
+        await _scene.CreateChainAsync();
+        string[][] lines =
+        [
+            ["create", "--format", "qcow2", "--backing", "base.qcow2", "-B", "qcow2", "@new.qcow2"],
+            [
+                "convert", "--source-format", "qcow2", "--target-format", "qcow2", "--target-format-options",
+                "cluster_size=4k", "--oob-writes", "--target-cache", "unsafe", "--sparse-size", "64k", "--parallel",
+                "2", "-b", "mid.qcow2", "-F", "qcow2", "@top.qcow2", "@copy.qcow2",
+            ],
+            ["rebase", "--backing", "base.qcow2", "-B", "qcow2", "@copy.qcow2"],
+            ["commit", "--drop", "--base", "@base.qcow2", "@new.qcow2"],
+            ["measure", "--size", "1G", "--target-format", "qcow2"],
+            ["map", "--start-offset", "64k", "--max-length", "1M", "--output", "json", "@copy.qcow2"],
+            ["compare", "--a-format", "qcow2", "--b-format", "qcow2", "--strict", "@top.qcow2", "@top.qcow2"],
+            ["check", "--repair", "leaks", "--format", "qcow2", "@copy.qcow2"],
+        ];
+        foreach (var line in lines)
+        {
+            // First theirs: that it knows the name is what this rests on.
+            await _scene.TheirsOkAsync(newest, line);
+            await _scene.OursOkAsync(line);
+        }
+
+        await _scene.AssertSameContentAsync("@top.qcow2", "@copy.qcow2");
+    }
+
     [Theory]
     [InlineData("create", "-f", "qcow2", "-o", "help", "@x", "1M")]
     [InlineData("create", "-f", "qcow2", "-o", "help")]
