@@ -45,20 +45,29 @@ internal sealed class LeadPolicy(TimeProvider time)
     private int _probes;
     private int _waits;
 
+    /// <summary>Whether the node has lately waited for a device.</summary>
+    internal bool IsSharing
+    {
+        get
+        {
+            if (_shareUntil != 0 && time.GetTimestamp() >= _shareUntil)
+            {
+                _shareUntil = 0;
+            }
+
+            return _shareUntil != 0;
+        }
+    }
+
     /// <summary>Whether a read or write should be given away.</summary>
     /// <param name="request">The request. A long write is shared out whenever others wait: the next one's bytes are
     /// received while these are written.</param>
     /// <param name="othersWait">Asked only if it matters: whether further requests have come.</param>
     internal bool ShouldShare(in RequestHeader request, Func<bool> othersWait)
     {
-        if (_shareUntil != 0)
+        if (IsSharing)
         {
-            if (time.GetTimestamp() < _shareUntil)
-            {
-                return true;
-            }
-
-            _shareUntil = 0;
+            return true;
         }
 
         var longestServed = request.Command == NbdCommand.Read ? LongestReadServed : Transmission.SmallRequest;
@@ -75,11 +84,11 @@ internal sealed class LeadPolicy(TimeProvider time)
         }
     }
 
-    /// <summary>It has served a read or write, still leading.</summary>
-    internal void End(in RequestHeader request)
+    /// <summary>It has served so many bytes of a read or write, still leading.</summary>
+    internal void End(ulong length)
     {
         var now = time.GetTimestamp();
-        var isSlow = now - _started > _slowTicks + (long)(request.Length * _ticksPerByte);
+        var isSlow = now - _started > _slowTicks + (long)(length * _ticksPerByte);
         if (_probes == 0)
         {
             if (isSlow)

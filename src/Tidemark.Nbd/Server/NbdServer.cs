@@ -38,6 +38,7 @@ public sealed class NbdServer : IAsyncDisposable
     {
         Options = options ?? new NbdServerOptions();
         _places = new SemaphoreSlim(Options.MaximumConnections);
+        Buffers = new ServerBuffers(Options.BytesInFlight);
         Budget = new ByteBudget(Options.BytesInFlight);
     }
 
@@ -89,7 +90,7 @@ public sealed class NbdServer : IAsyncDisposable
     }
 
     /// <summary>The memory of the requests of all connections.</summary>
-    internal ServerBuffers Buffers { get; } = new();
+    internal ServerBuffers Buffers { get; }
 
     /// <summary>The limit on it.</summary>
     internal ByteBudget Budget { get; }
@@ -226,6 +227,7 @@ public sealed class NbdServer : IAsyncDisposable
         await StopAsync().ConfigureAwait(false);
         _stop.Dispose();
         _places.Dispose();
+        Buffers.Dispose();
     }
 
     /// <summary>Serves a connection that was made in some other way.</summary>

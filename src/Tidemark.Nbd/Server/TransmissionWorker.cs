@@ -25,12 +25,13 @@ internal sealed class TransmissionWorker
     private readonly object _waitGate = new();
     private readonly Action _wake;
 
-    private byte[] _output = [];
+    private ServerBuffer? _output;
     private int _sent;
     private int _filled;
-    private byte[] _payload = [];
+    private ServerBuffer? _payload;
     private long _reserved;
     private bool _leading;
+    private bool _inPieces;
     private bool _woken;
 
     internal TransmissionWorker(Transmission transmission)
@@ -93,18 +94,18 @@ internal sealed class TransmissionWorker
     /// <summary>Makes room for a reply behind the finished ones; the memory is good until the next reply.</summary>
     internal Memory<byte> BuildReply(int length)
     {
-        if (_output.Length - _filled < length)
+        if (_output is null || _output.Length - _filled < length)
         {
             SendFinished();
             _sent = _filled = 0;
-            if (_output.Length < length)
+            if (_output is null || _output.Length < length)
             {
                 GiveBack(ref _output);
                 _output = _transmission.Buffers.Take(Math.Max(length, GatherSize));
             }
         }
 
-        return _output.AsMemory(_filled, length);
+        return _output.Memory.Slice(_filled, length);
     }
 
     /// <summary>The reply that was being built is finished.</summary>
@@ -224,20 +225,13 @@ internal sealed class TransmissionWorker
                 return false;
             }
 
-            if (_transmission.ShouldShare(request))
+            if (_inPieces)
             {
-                _leading = false;
-                _transmission.GiveUpLead();
-                SendFinished();
-            }
-
-            if (_leading && request.Command is NbdCommand.Read or NbdCommand.Write)
-            {
-                ServeLeading(request);
+                WriteInPieces(request);
             }
             else
             {
-                Serve(request);
+                ServeWhole(request);
             }
 
             if (!_leading || _reserved > 0)
@@ -253,13 +247,32 @@ internal sealed class TransmissionWorker
         }
     }
 
+    private void ServeWhole(in RequestHeader request)
+    {
+        if (_transmission.ShouldShare(request))
+        {
+            _leading = false;
+            _transmission.GiveUpLead();
+            SendFinished();
+        }
+
+        if (_leading && request.Command is NbdCommand.Read or NbdCommand.Write)
+        {
+            ServeLeading(request);
+        }
+        else
+        {
+            Serve(request);
+        }
+    }
+
     private void ServeLeading(in RequestHeader request)
     {
         _transmission.Policy.Begin();
         Serve(request);
         if (_leading)
         {
-            _transmission.Policy.End(request);
+            _transmission.Policy.End(request.Length);
         }
     }
 
@@ -287,6 +300,13 @@ internal sealed class TransmissionWorker
         if (request.Command == NbdCommand.Disconnect)
         {
             return false;
+        }
+
+        _inPieces = _transmission.Pieces.Suit(request, ExtendedHeaders) && !_transmission.Policy.IsSharing
+            && RequestCheck.Find(this, request) is null;
+        if (_inPieces)
+        {
+            return true;
         }
 
         if (request.PayloadLength(ExtendedHeaders) is > 0 and var payloadLength)
@@ -321,14 +341,112 @@ internal sealed class TransmissionWorker
         }
 
         Reserve(length);
-        if (_payload.Length < length)
+        Payload = Receive(length);
+    }
+
+    private Memory<byte> Receive(int length)
+    {
+        if (_payload is null || _payload.Length < length)
         {
             GiveBack(ref _payload);
             _payload = _transmission.Buffers.Take(Math.Max(length, Transmission.SmallRequest));
         }
 
-        _transmission.Receiver.CopyTo(_payload.AsSpan(0, length));
-        Payload = _payload.AsMemory(0, length);
+        var payload = _payload.Memory[..length];
+        _transmission.Receiver.CopyTo(payload.Span);
+        return payload;
+    }
+
+    private void WriteInPieces(in RequestHeader request)
+    {
+        Exception? failure = null;
+        var (offset, rest) = ((long)request.Offset, (int)request.Length);
+        while (rest > 0)
+        {
+            var length = WritePieces.NextLength(offset, rest);
+            var piece = Receive(length);
+            var place = offset;
+            (offset, rest) = (offset + length, rest - length);
+            if (failure is not null)
+            {
+                // What follows a piece that failed is received and dropped.
+                continue;
+            }
+
+            _transmission.Policy.Begin();
+            var pending = BeginWrite(place, piece, ref failure);
+            if (!pending.IsCompleted)
+            {
+                _transmission.Pieces.Forgo();
+                WriteRest(pending, offset, rest, ref failure);
+                break;
+            }
+
+            Complete(pending, ref failure);
+            _transmission.Policy.End((ulong)length);
+        }
+
+        if (failure is null)
+        {
+            ReplySuccess(request);
+        }
+        else
+        {
+            ReplyFailure(request, failure);
+        }
+    }
+
+    // The node takes its time with a piece, whose memory it keeps. The rest is received elsewhere; only then may
+    // another lead, while this thread waits.
+    private void WriteRest(ValueTask pending, long offset, int rest, ref Exception? failure)
+    {
+        var first = _payload;
+        _payload = null;
+        var tail = Memory<byte>.Empty;
+        try
+        {
+            if (rest > 0)
+            {
+                Reserve(rest);
+                tail = Receive(rest);
+            }
+        }
+        finally
+        {
+            // What has begun ends before its memory is another's, and before the connection is given up.
+            Complete(pending, ref failure);
+            GiveBack(ref first);
+        }
+
+        if (failure is null && rest > 0)
+        {
+            Complete(BeginWrite(offset, tail, ref failure), ref failure);
+        }
+    }
+
+    private ValueTask BeginWrite(long offset, ReadOnlyMemory<byte> bytes, ref Exception? failure)
+    {
+        try
+        {
+            return Export.Backend.WriteAsync(offset, bytes, WriteFlags.None);
+        }
+        catch (Exception exception)
+        {
+            failure = exception;
+            return default;
+        }
+    }
+
+    private void Complete(ValueTask pending, ref Exception? failure)
+    {
+        try
+        {
+            Wait(pending);
+        }
+        catch (Exception exception)
+        {
+            failure ??= exception;
+        }
     }
 
     private void Serve(in RequestHeader request)
@@ -369,14 +487,22 @@ internal sealed class TransmissionWorker
                     break;
             }
         }
-        catch (BlockException exception)
-        {
-            ReplyError(request, ErrorFor(request, exception.Kind), exception.Message);
-        }
         catch (Exception exception)
         {
-            // A defect of a node must not end the guest's disk: the request fails, the connection lives on.
-            ReplyError(request, NbdError.EIO, $"{exception.GetType().Name}: {exception.Message}");
+            ReplyFailure(request, exception);
+        }
+    }
+
+    // A defect of a node must not end the guest's disk: the request fails, the connection lives on.
+    private void ReplyFailure(in RequestHeader request, Exception failure)
+    {
+        if (failure is BlockException { Kind: var kind })
+        {
+            ReplyError(request, ErrorFor(request, kind), failure.Message);
+        }
+        else
+        {
+            ReplyError(request, NbdError.EIO, $"{failure.GetType().Name}: {failure.Message}");
         }
     }
 
@@ -390,12 +516,12 @@ internal sealed class TransmissionWorker
     {
         SendFinished();
         _sent = _filled = 0;
-        if (_output.Length > GatherSize)
+        if (_output?.Length > GatherSize)
         {
             GiveBack(ref _output);
         }
 
-        if (_payload.Length > GatherSize)
+        if (_payload?.Length > GatherSize)
         {
             Payload = default;
             GiveBack(ref _payload);
@@ -407,7 +533,7 @@ internal sealed class TransmissionWorker
     {
         if (_filled > _sent)
         {
-            _transmission.Send(_output.AsSpan(_sent, _filled - _sent));
+            _transmission.Send(_output!.GetSpan()[_sent.._filled]);
             _sent = _filled;
         }
     }
@@ -446,12 +572,12 @@ internal sealed class TransmissionWorker
         GiveBack(ref _payload);
     }
 
-    private void GiveBack(ref byte[] buffer)
+    private void GiveBack(ref ServerBuffer? buffer)
     {
-        if (buffer.Length > 0)
+        if (buffer is not null)
         {
             _transmission.Buffers.GiveBack(buffer);
-            buffer = [];
+            buffer = null;
         }
     }
 }

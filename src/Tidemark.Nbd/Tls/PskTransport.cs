@@ -104,7 +104,8 @@ internal sealed class PskTransport : RecordTransport
 
         protected override ProtocolVersion[] GetSupportedVersions() => ProtocolVersion.TLSv12.Only();
 
-        protected override int[] GetSupportedCipherSuites() => s_suites;
+        protected override int[] GetSupportedCipherSuites() =>
+            TlsUtilities.GetSupportedCipherSuites(Crypto, s_suites);
     }
 
     private sealed class Server(PskFile keys, TlsCrypto crypto) : PskTlsServer(crypto, new Keys(keys))
@@ -113,7 +114,8 @@ internal sealed class PskTransport : RecordTransport
 
         protected override ProtocolVersion[] GetSupportedVersions() => ProtocolVersion.TLSv12.Only();
 
-        protected override int[] GetSupportedCipherSuites() => s_suites;
+        protected override int[] GetSupportedCipherSuites() =>
+            TlsUtilities.GetSupportedCipherSuites(Crypto, s_suites);
     }
 
     private sealed class Keys(PskFile keys) : TlsPskIdentityManager

@@ -7,8 +7,14 @@ namespace Tidemark.Fuzz.Targets;
 
 /// <summary>TLS whose chance is the same each time: what a peer said once is good for another run, to the last
 /// message of the handshake.</summary>
-internal sealed class FixedTlsCrypto(byte seed) : BcTlsCrypto(new SecureRandom(new Numbers(seed)))
+/// <param name="seed">Another one, other numbers.</param>
+/// <param name="finiteFields">Whether keys of finite fields are known, which take a hundred times as long as those of
+/// curves.</param>
+internal sealed class FixedTlsCrypto(byte seed, bool finiteFields)
+    : BcTlsCrypto(new SecureRandom(new Numbers(seed)))
 {
+    public override bool HasDHAgreement() => finiteFields;
+
     public override TlsNonceGenerator CreateNonceGenerator(byte[] additionalSeedMaterial) => new Numbers(7);
 
     private sealed class Numbers(byte seed) : IRandomGenerator, TlsNonceGenerator

@@ -28,25 +28,26 @@ internal static class PskRecording
     }
 
     /// <summary>What the client and the server said.</summary>
-    internal static (byte[] Client, byte[] Server) Record(PskFile keys)
+    internal static (byte[] Client, byte[] Server) Record(PskFile keys, bool finiteFields)
     {
         var (ours, theirs) = SocketTransport.CreatePair();
         using var client = new RecordingTransport(ours);
         using var server = new RecordingTransport(theirs);
-        var serving = Task.Run(() => Serve(server, keys));
-        Call(client);
+        var serving = Task.Run(() => Serve(server, keys, finiteFields));
+        Call(client, finiteFields);
         ours.EndSending();
         serving.GetAwaiter().GetResult();
         return (server.Received, client.Received);
     }
 
     /// <summary>The server's part; returns when the client has ended.</summary>
-    internal static void Serve(NbdTransport below, PskFile keys) =>
-        Talk(PskTransport.Accept(below, keys, new FixedTlsCrypto(ServerSeed)), answers: true);
+    internal static void Serve(NbdTransport below, PskFile keys, bool finiteFields) =>
+        Talk(PskTransport.Accept(below, keys, new FixedTlsCrypto(ServerSeed, finiteFields)), answers: true);
 
     /// <summary>The client's part.</summary>
-    internal static void Call(NbdTransport below) =>
-        Talk(PskTransport.Connect(below, User, Key, new FixedTlsCrypto(ClientSeed)), answers: false);
+    internal static void Call(NbdTransport below, bool finiteFields) =>
+        Talk(
+            PskTransport.Connect(below, User, Key, new FixedTlsCrypto(ClientSeed, finiteFields)), answers: false);
 
     // The client says two things and hears an answer to the second, which may come in pieces.
     private static void Talk(PskTransport transport, bool answers)

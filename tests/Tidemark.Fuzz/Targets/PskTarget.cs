@@ -10,8 +10,11 @@ namespace Tidemark.Fuzz.Targets;
 /// <param name="isServer">Whether the server is tried, or the client.</param>
 internal sealed class PskTarget(bool isServer) : IFuzzTarget
 {
+    /// <summary>From this value of the first byte on, keys are of finite fields: rarely, for they take long.</summary>
+    private const byte FiniteFields = 252;
+
     private readonly Lazy<PskFile> _keys = new(PskRecording.Keys);
-    private byte[]? _said;
+    private readonly byte[]?[] _said = new byte[]?[2];
 
     public string Name => isServer ? "psk-server" : "psk-client";
 
@@ -37,8 +40,10 @@ internal sealed class PskTarget(bool isServer) : IFuzzTarget
 
     public IEnumerable<byte[]> Seeds()
     {
-        yield return [0, .. Said()];
+        yield return [0, .. Said(finiteFields: false)];
         yield return [1];
+        yield return [FiniteFields, .. Said(finiteFields: true)];
+        yield return [FiniteFields + 1];
         for (byte edit = 0; edit < 10; edit++)
         {
             yield return [1, 0, edit, 3, 16, 1, 2, 3, 4];
@@ -49,20 +54,21 @@ internal sealed class PskTarget(bool isServer) : IFuzzTarget
 
     public void Execute(ReadOnlySpan<byte> input)
     {
+        var finiteFields = !input.IsEmpty && input[0] >= FiniteFields;
         byte[] said = input.IsEmpty ? []
             : (input[0] & 1) == 0 ? input[1..].ToArray()
-            : TlsEdits.Apply(Said(), input[1..]);
+            : TlsEdits.Apply(Said(finiteFields), input[1..]);
         var before = GC.GetAllocatedBytesForCurrentThread();
         using var script = new ScriptTransport(said);
         try
         {
             if (isServer)
             {
-                PskRecording.Serve(script, _keys.Value);
+                PskRecording.Serve(script, _keys.Value, finiteFields);
             }
             else
             {
-                PskRecording.Call(script);
+                PskRecording.Call(script, finiteFields);
             }
         }
         catch (Exception exception) when (exception is NbdException or IOException)
@@ -75,14 +81,15 @@ internal sealed class PskTarget(bool isServer) : IFuzzTarget
     }
 
     // What the other side said.
-    private byte[] Said()
+    private byte[] Said(bool finiteFields)
     {
-        if (_said is null)
+        ref var said = ref _said[finiteFields ? 1 : 0];
+        if (said is null)
         {
-            var (client, server) = PskRecording.Record(_keys.Value);
-            _said = isServer ? client : server;
+            var (client, server) = PskRecording.Record(_keys.Value, finiteFields);
+            said = isServer ? client : server;
         }
 
-        return _said;
+        return said;
     }
 }
