@@ -18,7 +18,7 @@ namespace Tidemark.Nbd.Server;
 internal struct WritePieces(bool isAllowed)
 {
     /// <summary>The length of a piece: pieces end at its multiples, so that clusters of images stay whole.</summary>
-    internal const int Length = 64 * 1024;
+    internal const int Length = 128 * 1024;
 
     private const int FewProcessors = 3;
 
