@@ -52,6 +52,15 @@ public sealed class ClientConformanceTests
         }
     }
 
+    // A client that has entered, with structured replies or without, and has said nothing since.
+    private static async Task<(NbdClient Client, RawPeer Peer)> EnterAsync(OptionReplyType structured)
+    {
+        var (client, peer, _) = await ConnectAsync(
+            s_options, Greeting(), Structured(structured), Export(NbdTransmissionFlags.HasFlags));
+        peer.Receive(4 + 16 + 16 + 13);
+        return (client!, peer);
+    }
+
     private static (NbdOption Option, byte[] Data) NextOption(RawPeer peer)
     {
         Assert.True(OptionHeader.TryRead(peer.Receive(OptionHeader.Size), out var header));
@@ -166,11 +175,9 @@ public sealed class ClientConformanceTests
     [Fact]
     public async Task A_server_that_is_shutting_down_gets_a_farewell_when_all_is_answered()
     {
-        var (client, peer, _) = await ConnectAsync(
-            s_options, Greeting(), Structured(OptionReplyType.ErrorUnsupported), Export(NbdTransmissionFlags.HasFlags));
+        var (client, peer) = await EnterAsync(OptionReplyType.ErrorUnsupported);
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 13);
-        var first = client!.ReadAsync(0, new byte[512], Cancellation).AsTask();
+        var first = client.ReadAsync(0, new byte[512], Cancellation).AsTask();
         var second = client.ReadAsync(512, new byte[512], Cancellation).AsTask();
         var one = NextRequest(peer);
         var two = NextRequest(peer);
@@ -188,11 +195,9 @@ public sealed class ClientConformanceTests
     [Fact]
     public async Task What_the_server_does_not_offer_is_not_sent()
     {
-        var (client, peer, _) = await ConnectAsync(
-            s_options, Greeting(), Structured(OptionReplyType.ErrorUnsupported), Export(NbdTransmissionFlags.HasFlags));
+        var (client, peer) = await EnterAsync(OptionReplyType.ErrorUnsupported);
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 13);
-        await client!.FlushAsync(Cancellation);
+        await client.FlushAsync(Cancellation);
         await client.TrimAsync(0, 4096, Cancellation);
         await client.CacheAsync(0, 4096, Cancellation);
         var error = await Assert.ThrowsAsync<NbdException>(
@@ -249,11 +254,9 @@ public sealed class ClientConformanceTests
     [InlineData(4711, BlockErrorKind.Invalid)]
     public async Task An_error_fails_its_request_and_an_unknown_one_counts_as_invalid(int error, BlockErrorKind kind)
     {
-        var (client, peer, _) = await ConnectAsync(
-            s_options, Greeting(), Structured(OptionReplyType.ErrorUnsupported), Export(NbdTransmissionFlags.HasFlags));
+        var (client, peer) = await EnterAsync(OptionReplyType.ErrorUnsupported);
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 13);
-        var reading = client!.ReadAsync(0, new byte[512], Cancellation).AsTask();
+        var reading = client.ReadAsync(0, new byte[512], Cancellation).AsTask();
         peer.Send(Simple(NextRequest(peer).Cookie, (NbdError)error));
         var failure = await Assert.ThrowsAsync<NbdException>(() => reading.WaitAsync(s_limit, Cancellation));
         Assert.Equal(kind, failure.Kind);
@@ -282,11 +285,9 @@ public sealed class ClientConformanceTests
     [Fact]
     public async Task An_error_chunk_of_an_unknown_kind_fails_its_request_alone()
     {
-        var (client, peer, _) = await ConnectAsync(
-            s_options, Greeting(), Structured(OptionReplyType.Ack), Export(NbdTransmissionFlags.HasFlags));
+        var (client, peer) = await EnterAsync(OptionReplyType.Ack);
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 13);
-        var reading = client!.ReadAsync(0, new byte[512], Cancellation).AsTask();
+        var reading = client.ReadAsync(0, new byte[512], Cancellation).AsTask();
         var header = new byte[ChunkHeader.Size];
         new ChunkHeader(ReplyFlags.Done, (ReplyType)0x8123, NextRequest(peer).Cookie, 6 + 2 + 20).Write(header);
         peer.Send(header, 5u, (ushort)2, "no", new byte[20]);
@@ -350,11 +351,9 @@ public sealed class ClientConformanceTests
     public async Task An_error_with_an_offset_outside_of_its_request_ends_the_connection(
         ulong offset, int length, bool good)
     {
-        var (client, peer, _) = await ConnectAsync(
-            s_options, Greeting(), Structured(OptionReplyType.Ack), Export(NbdTransmissionFlags.HasFlags));
+        var (client, peer) = await EnterAsync(OptionReplyType.Ack);
         using var _ = peer;
-        peer.Receive(4 + 16 + 16 + 13);
-        var reading = client!.ReadAsync(512, new byte[512], Cancellation).AsTask();
+        var reading = client.ReadAsync(512, new byte[512], Cancellation).AsTask();
         var header = new byte[ChunkHeader.Size];
         new ChunkHeader(ReplyFlags.Done, ReplyType.ErrorOffset, NextRequest(peer).Cookie, (ulong)length).Write(header);
         peer.Send(header, RawPeer.Bytes(5u, (ushort)0, offset).AsSpan(0, length).ToArray());

@@ -11,7 +11,7 @@ namespace Tidemark.Nbd.Tests;
 public sealed class PskTests : IDisposable
 {
     private const string Key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-    private const int Size = 1 << 20;
+    private const int Size = TlsTraffic.Size;
 
     private readonly TemporaryDirectory _directory = new();
     private readonly string _keys;
@@ -28,17 +28,8 @@ public sealed class PskTests : IDisposable
         return _directory.File(name);
     }
 
-    private async Task<(NbdFixture Fixture, byte[] Content)> StartAsync(NbdTlsMode mode = NbdTlsMode.Require)
-    {
-        var fixture = await NbdFixture.StartAsync(new NbdServerOptions { Tls = NbdServerTls.LoadKeys(_keys, mode) });
-        var content = new byte[Size];
-        Random.Shared.NextBytes(content);
-        fixture.Export("vda", new MemoryNode("disk", content), new NbdExportOptions { Writable = true });
-        return (fixture, content);
-    }
-
-    private static NbdClientOptions Options(NbdClientTls? tls) =>
-        new() { ExportName = "vda", MetaContexts = ["base:allocation"], Tls = tls };
+    private Task<(NbdFixture Fixture, byte[] Content)> StartAsync(NbdTlsMode mode = NbdTlsMode.Require) =>
+        TlsTraffic.StartAsync(new NbdServerOptions { Tls = NbdServerTls.LoadKeys(_keys, mode) });
 
     [Theory]
     [InlineData(NbdTlsMode.Require)]
@@ -47,30 +38,11 @@ public sealed class PskTests : IDisposable
     {
         var (fixture, content) = await StartAsync(mode);
         await using var _ = fixture;
-        await using var client = await NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.LoadKey(_keys, "alice")), Cancellation);
-        var target = new byte[Size];
-        await client.ReadAsync(0, target, Cancellation);
-        Assert.Equal(content, target);
-        await Task.WhenAll(Enumerable.Range(0, 32).Select(async index =>
-        {
-            var bytes = Enumerable.Repeat((byte)index, 20_000).ToArray();
-            await client.WriteAsync(index * 20_480, bytes, cancellationToken: Cancellation);
-            var back = new byte[20_000];
-            await client.ReadAsync(index * 20_480, back, Cancellation);
-            Assert.Equal(bytes, back);
-        }));
-        Assert.Equal(["base:allocation"], client.MetaContexts);
+        await TlsTraffic.CheckAsync(fixture, NbdClientTls.LoadKey(_keys, "alice"), content);
 
         var uri = NbdUri.Parse($"nbds+unix://bob@/vda?socket={fixture.SocketPath}&tls-psk-file={_keys}");
-        await using (var other = await NbdClient.ConnectAsync(uri, cancellationToken: Cancellation))
-        {
-            await other.ReadAsync(0, new byte[512], Cancellation);
-        }
-
-        var description = await NbdClient.DescribeAsync(
-            fixture.EndPoint, Options(NbdClientTls.LoadKey(_keys, "bob")), true, Cancellation);
-        Assert.True(description.IsEncrypted);
+        await using var other = await NbdClient.ConnectAsync(uri, cancellationToken: Cancellation);
+        await other.ReadAsync(0, new byte[512], Cancellation);
     }
 
     [Fact]
@@ -87,7 +59,7 @@ public sealed class PskTests : IDisposable
         })
         {
             await Assert.ThrowsAsync<NbdException>(
-                () => NbdClient.ConnectAsync(fixture.EndPoint, Options(tls), Cancellation));
+                () => NbdClient.ConnectAsync(fixture.EndPoint, TlsTraffic.Options(tls), Cancellation));
         }
 
         while (fixture.Server.ConnectionCount > 0)
@@ -96,7 +68,7 @@ public sealed class PskTests : IDisposable
         }
 
         await using var client = await NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.LoadKey(_keys, "alice")), Cancellation);
+            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.LoadKey(_keys, "alice")), Cancellation);
     }
 
     [Fact]
@@ -107,7 +79,7 @@ public sealed class PskTests : IDisposable
             new NbdServerOptions { Tls = NbdServerTls.Load(certificates.Folder) });
         fixture.Export("vda", new MemoryNode("disk", new byte[4096]));
         var error = await Assert.ThrowsAsync<NbdException>(() => NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.LoadKey(_keys, "alice")), Cancellation));
+            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.LoadKey(_keys, "alice")), Cancellation));
         Assert.Contains("same key", error.Message, StringComparison.Ordinal);
     }
 

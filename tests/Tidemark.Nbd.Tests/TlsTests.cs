@@ -11,7 +11,7 @@ namespace Tidemark.Nbd.Tests;
 /// <summary>TLS, both roles: who is let in, and what an attacker on the line cannot do.</summary>
 public sealed class TlsTests
 {
-    private const int Size = 1 << 20;
+    private const int Size = TlsTraffic.Size;
 
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(20);
 
@@ -22,20 +22,14 @@ public sealed class TlsTests
     {
         var directory = new TemporaryDirectory();
         var certificates = new TestCertificates(directory, server: server);
-        var fixture = await NbdFixture.StartAsync(new NbdServerOptions
+        var (fixture, content) = await TlsTraffic.StartAsync(new NbdServerOptions
         {
             Tls = NbdServerTls.Load(certificates.Folder, mode, verifyClients),
             HandshakeTimeout = s_limit,
         });
         fixture.Own(directory);
-        var content = new byte[Size];
-        Random.Shared.NextBytes(content);
-        fixture.Export("vda", new MemoryNode("disk", content), new NbdExportOptions { Writable = true });
         return (fixture, certificates, content);
     }
-
-    private static NbdClientOptions Options(NbdClientTls? tls) =>
-        new() { ExportName = "vda", MetaContexts = ["base:allocation"], Tls = tls };
 
     private static RawPeer Raw(NbdFixture fixture)
     {
@@ -51,24 +45,7 @@ public sealed class TlsTests
     {
         var (fixture, certificates, content) = await StartAsync(mode, verifyClients: true);
         await using var _ = fixture;
-        await using var client = await NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.Load(certificates.Folder)), Cancellation);
-        var target = new byte[Size];
-        await client.ReadAsync(0, target, Cancellation);
-        Assert.Equal(content, target);
-        await Task.WhenAll(Enumerable.Range(0, 32).Select(async index =>
-        {
-            var bytes = Enumerable.Repeat((byte)index, 20_000).ToArray();
-            await client.WriteAsync(index * 20_480, bytes, cancellationToken: Cancellation);
-            var back = new byte[20_000];
-            await client.ReadAsync(index * 20_480, back, Cancellation);
-            Assert.Equal(bytes, back);
-        }));
-        Assert.Equal(["base:allocation"], client.MetaContexts);
-        var description = await NbdClient.DescribeAsync(
-            fixture.EndPoint, Options(NbdClientTls.Load(certificates.Folder)), true, Cancellation);
-        Assert.True(description.IsEncrypted);
-        Assert.Equal("vda", Assert.Single(description.Exports).Name);
+        await TlsTraffic.CheckAsync(fixture, NbdClientTls.Load(certificates.Folder), content);
     }
 
     [Fact]
@@ -95,9 +72,9 @@ public sealed class TlsTests
         await using var __ = fixture;
         var other = new TestCertificates(fixture.Directory, "other");
         await Assert.ThrowsAsync<NbdException>(() => NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.Load(other.Folder)), Cancellation));
+            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.Load(other.Folder)), Cancellation));
         await Assert.ThrowsAsync<NbdException>(() => NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.Load(null)), Cancellation));
+            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.Load(null)), Cancellation));
     }
 
     [Fact]
@@ -107,12 +84,12 @@ public sealed class TlsTests
         await using var __ = fixture;
         var without = certificates.WithoutClient(fixture.Directory);
         await Assert.ThrowsAsync<NbdException>(() => NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.Load(without)), Cancellation));
+            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.Load(without)), Cancellation));
         var other = new TestCertificates(fixture.Directory, "other");
         await Assert.ThrowsAsync<NbdException>(() => NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.Load(other.Folder, verifyServer: false)), Cancellation));
+            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.Load(other.Folder, verifyServer: false)), Cancellation));
         await using var client = await NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.Load(certificates.Folder)), Cancellation);
+            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.Load(certificates.Folder)), Cancellation);
     }
 
     [Fact]
@@ -136,7 +113,7 @@ public sealed class TlsTests
         old.Send(RawPeer.Option(NbdOption.ExportName, "vda"));
         Assert.True(old.IsClosed);
         var error = await Assert.ThrowsAsync<NbdException>(() => NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(null), Cancellation));
+            fixture.EndPoint, TlsTraffic.Options(null), Cancellation));
         Assert.Equal(BlockErrorKind.NotSupported, error.Kind);
     }
 
@@ -147,11 +124,11 @@ public sealed class TlsTests
     {
         var (fixture, certificates, _) = await StartAsync(mode);
         await using var __ = fixture;
-        await using var plain = await NbdClient.ConnectAsync(fixture.EndPoint, Options(null), Cancellation);
+        await using var plain = await NbdClient.ConnectAsync(fixture.EndPoint, TlsTraffic.Options(null), Cancellation);
         await using var willing = await NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.Load(certificates.Folder, NbdTlsMode.Allow)), Cancellation);
+            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.Load(certificates.Folder, NbdTlsMode.Allow)), Cancellation);
         var insisting = NbdClient.ConnectAsync(
-            fixture.EndPoint, Options(NbdClientTls.Load(certificates.Folder)), Cancellation);
+            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.Load(certificates.Folder)), Cancellation);
         if (mode == NbdTlsMode.Allow)
         {
             await (await insisting).DisposeAsync();
@@ -187,7 +164,7 @@ public sealed class TlsTests
             NbdMagic.OptionReply, (uint)NbdOption.ExtendedHeaders, (uint)OptionReplyType.ErrorUnsupported, 0u);
         peer.Send("NBDMAGIC", "IHAVEOPT", (ushort)3, agreement, injected);
         var error = await Assert.ThrowsAsync<NbdException>(() => NbdClient.ConnectAsync(
-            ours, Options(NbdClientTls.Load(certificates.Folder))).WaitAsync(s_limit, Cancellation));
+            ours, TlsTraffic.Options(NbdClientTls.Load(certificates.Folder))).WaitAsync(s_limit, Cancellation));
         Assert.Contains("tampering", error.Message, StringComparison.Ordinal);
         peer.Receive(4 + 16);
         Assert.True(peer.IsClosed);

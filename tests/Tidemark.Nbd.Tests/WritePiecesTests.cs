@@ -69,6 +69,17 @@ public sealed class WritePiecesTests
     }
 
     [Fact]
+    public async Task A_node_whose_units_are_longer_gets_whole_requests()
+    {
+        await using var fixture = await NbdFixture.StartAsync(s_options);
+        var disk = new PieceNode { Demands = new BlockLimits { PreferredSize = 1 << 20 } };
+        fixture.Export("vda", disk, new NbdExportOptions { Writable = true });
+        var client = await fixture.ConnectAsync("vda");
+        await client.WriteAsync(1 << 20, new byte[1 << 20], cancellationToken: Cancellation);
+        Assert.Equal(1 << 20, disk.LongestWithoutFlag);
+    }
+
+    [Fact]
     public async Task A_node_that_takes_its_time_holds_up_no_other_request()
     {
         await using var fixture = await NbdFixture.StartAsync(s_options);
@@ -144,6 +155,10 @@ public sealed class WritePiecesTests
         internal Task? Hold { get; init; }
 
         internal int BadPlace { get; init; } = -1;
+
+        internal BlockLimits Demands { get; init; } = BlockLimits.Default;
+
+        public override BlockLimits Limits => Demands;
 
         public override string Driver => "pieces";
 

@@ -68,7 +68,8 @@ internal sealed class Transmission
         Policy = new LeadPolicy(options.TimeProvider);
         _budget = server.Budget;
         _othersWait = () => !Receiver.Waiting.IsEmpty || _transport.HasWaitingBytes;
-        _pieces = new WritePieces(options.WritesInPieces);
+        _pieces = new WritePieces(
+            options.WritesInPieces && Export.PreferredBlockSize <= WritePieces.Length);
         _maximumWorkers = Math.Max(1, options.WorkersPerConnection);
         _maximumBytes = Math.Max(NbdLimits.MaximumPayload, options.BytesInFlightPerConnection);
     }

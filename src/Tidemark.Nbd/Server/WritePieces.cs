@@ -11,13 +11,16 @@ namespace Tidemark.Nbd.Server;
 /// The leader's alone. A write whose connection is lost in its middle has then been done in part, which is one of the
 /// states that a write without a reply may leave; the part is done before the loss is known, never later. Whether the
 /// whole request is allowed is known before its first piece. Not for a node that has not answered at once (its pieces
-/// would wait one for another), for one that waits for a device (LeadPolicy), for writes that must be durable each, and
-/// not where processors are many: there another thread receives the next request meanwhile.
+/// would wait one for another), for one that waits for a device (LeadPolicy), for one whose units are longer than a
+/// piece (a part of a new cluster is filled up from the backing file), for writes that must be durable each, and not
+/// where processors are many: there another thread receives the next request meanwhile.
 /// </remarks>
-/// <param name="isAllowed">Whether the server wants it.</param>
+/// <param name="isAllowed">Whether the server wants it and the node's units are no longer than a piece.</param>
 internal struct WritePieces(bool isAllowed)
 {
-    /// <summary>The length of a piece: pieces end at its multiples, so that clusters of images stay whole.</summary>
+    /// <summary>The length of a piece, in bytes; pieces end at its multiples, so that a node's own units, which are no
+    /// longer, stay whole. With twice as much the socket would hold no whole piece more; with half of it the file's
+    /// own price for each write shows.</summary>
     internal const int Length = 128 * 1024;
 
     private const int FewProcessors = 3;
