@@ -126,7 +126,9 @@ public sealed class TlsTests
         await using var __ = fixture;
         await using var plain = await NbdClient.ConnectAsync(fixture.EndPoint, TlsTraffic.Options(null), Cancellation);
         await using var willing = await NbdClient.ConnectAsync(
-            fixture.EndPoint, TlsTraffic.Options(NbdClientTls.Load(certificates.Folder, NbdTlsMode.Allow)), Cancellation);
+            fixture.EndPoint,
+            TlsTraffic.Options(NbdClientTls.Load(certificates.Folder, NbdTlsMode.Allow)),
+            Cancellation);
         var insisting = NbdClient.ConnectAsync(
             fixture.EndPoint, TlsTraffic.Options(NbdClientTls.Load(certificates.Folder)), Cancellation);
         if (mode == NbdTlsMode.Allow)

@@ -132,6 +132,24 @@ public sealed class NbdCopyCommandTests : IDisposable
         });
     }
 
+    // Four reads one after the other, each longer than a line is shown for.
+    [Fact]
+    [Trait("Category", "Interop")]
+    public async Task Progress_is_shown_while_it_copies()
+    {
+        Require("nbdkit");
+        using var source = await NbdPeer.StartAsync(
+            Socket, "nbdkit", "--foreground", "-U", Socket, "--filter=delay", "pattern", "1M", "rdelay=250ms");
+        using var console = new TestConsole(isTerminal: true);
+        Assert.Equal(ExitCode.Success, await console.RunAsync(
+            [
+                "nbd", "copy", $"nbd+unix:///?socket={Socket}", _folder.File("disk.raw"), "--progress",
+                "--connections", "1", "--requests", "1",
+            ]));
+        Assert.Contains("copying", console.Error, StringComparison.Ordinal);
+        Assert.Contains("256 KiB", console.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     [Trait("Category", "Interop")]
     public async Task A_bitmap_copies_every_dirty_byte_and_nothing_else()
