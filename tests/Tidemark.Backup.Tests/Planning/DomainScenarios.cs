@@ -23,6 +23,7 @@ internal static class DomainScenarios
         "21-pull-incremental-across-snapshot", "33-pull-reuse-external", "33-push-reuse-external",
         "34-pull-luks-scratch", "34-push-luks", "34-push-luks-qcow2", "35-pull-tls",
         "37-pull-fall-back-to-full", "41-push-incremental-raw-target", "41-push-incremental-raw-reuse-external",
+        "42-pull-block-device",
         "42-push-block-device", "46-push-after-resize",
         "47-push-resized-across-snapshot", "48-push-after-commit", "50-push-full-of-raw-disk", "pull-through-filter",
         "pull-server-that-runs", "pull-embedded-engine", "push-large-clusters",
@@ -134,6 +135,8 @@ internal static class DomainScenarios
         "37-pull-fall-back-to-full" => Pull(Unix, "c1", Scratch("vda"), Scratch("vdb")),
         "41-push-incremental-raw-target" or "41-push-incremental-raw-reuse-external" =>
             Push("c2", Target("vda", "raw")),
+        "42-pull-block-device" => Pull(
+            Unix, null, "<disk name='vda' type='block'><scratch dev='/dev/vg/s'/></disk>"),
         "42-push-block-device" => Push(null, "<disk name='vda' type='block'><target dev='/dev/vg/t'/></disk>"),
         "50-push-full-of-raw-disk" or "push-large-clusters" or "33-full" => Push(null, Target("vda")),
         "pull-through-filter" or "pull-embedded-engine" or "pull-server-that-runs" => Pull(Unix, "c1", Scratch("vda")),
