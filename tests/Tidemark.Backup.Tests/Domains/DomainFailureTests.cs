@@ -5,6 +5,7 @@ using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Domains;
 using Tidemark.Backup.Journal;
 using Tidemark.Backup.Xml;
+using Tidemark.Qmp;
 using Tidemark.Testing;
 
 namespace Tidemark.Backup.Tests.Domains;
@@ -115,6 +116,48 @@ public sealed class DomainFailureTests
             Assert.Equal("", await scene.ListAsync());
             await scene.NothingIsLeftAsync();
         }
+    }
+
+    /// <summary>With certificates that are there: who has one of the authority's reads the view, and nobody
+    /// else.</summary>
+    [Fact]
+    public async Task A_pull_over_tls_is_for_those_whom_the_authority_knows()
+    {
+        Assert.SkipWhen(Tool.Missing("nbdinfo") is not null, "not installed: nbdinfo");
+        await using var scene = await DomainScene.StartAsync(embedded: false, nbd: false, "vda");
+        using var folder = new TemporaryDirectory();
+        var certificates = new TestCertificates(folder);
+        int port;
+        using (var free = new TcpListener(IPAddress.Loopback, 0))
+        {
+            free.Start();
+            port = ((IPEndPoint)free.LocalEndpoint).Port;
+        }
+
+        var begun = await scene.Service.BeginAsync(
+            Request($"""
+                <domainbackup mode='pull'><server transport='tcp' tls='yes' name='localhost' port='{port}'/>
+                <disks><disk name='vda' type='file'><scratch file='{scene.File("vda.scratch")}'/></disk></disks>
+                </domainbackup>
+                """, "c1") with { TlsDirectory = certificates.Folder },
+            Token);
+        var known = $"nbds://localhost:{port}/vda?tls-certificates={certificates.Folder}";
+        Assert.Contains("\"TLS\": true", await Tool.RunOkAsync("nbdinfo", "--json", known), StringComparison.Ordinal);
+        foreach (var unknown in new[]
+        {
+            $"nbd://localhost:{port}/vda",
+            $"nbds://localhost:{port}/vda?tls-certificates={certificates.WithoutClient(folder)}",
+        })
+        {
+            await Assert.ThrowsAsync<InvalidOperationException>(() => Tool.RunOkAsync("nbdinfo", "--json", unknown));
+        }
+
+        await scene.Service.AbortAsync(givesUp: false, Token);
+        var error = await Assert.ThrowsAsync<QmpException>(() => scene.Daemon.ExecuteAsync(
+            "object-del", new JsonObject { ["id"] = new RunNames(begun.RunId).TlsObject }));
+        Assert.Contains("not found", error.Message, StringComparison.Ordinal);
+        Assert.Equal("c1:Valid*", await scene.ListAsync());
+        await scene.NothingIsLeftAsync();
     }
 
     /// <summary>A hypervisor takes any path that it is to listen at, whoever has it: so ours is not asked to.</summary>
