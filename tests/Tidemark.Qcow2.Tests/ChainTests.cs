@@ -118,6 +118,17 @@ public sealed class ChainTests : IDisposable
     }
 
     [Fact]
+    public async Task ABackingFormatThatNobodyKnowsIsRefused()
+    {
+        await CreateAsync("base.qcow2", 1000, null, null);
+        await CreateAsync("top.qcow2", 1000, "base.qcow2", "bochs");
+        var exception = await Assert.ThrowsAsync<Qcow2Exception>(
+            async () => await Qcow2Chain.OpenAsync(_directory.File("top.qcow2"),
+                new Qcow2ChainOptions { ReadOnly = true, FollowNames = true }, Token));
+        Assert.Contains("bochs", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task WithoutItsBackingAnImageIsRefused()
     {
         await CreateAsync("top.qcow2", 1000, "base.raw", "raw");

@@ -1,3 +1,5 @@
+using Tidemark.Testing;
+
 namespace Tidemark.Cli.Tests.QemuImg;
 
 /// <summary>create, bitmap, commit, rebase, resize and check -r leave what qemu-img leaves.</summary>
@@ -153,23 +155,51 @@ public sealed class ChangeTests : IDisposable
         await _scene.AssertCleanAsync("@top.qcow2");
     }
 
+    /// <summary>QEMU up to 6.0 made overlays that do not say what format their backing file has. It is found by the
+    /// first bytes, as QEMU does it.</summary>
+    [Fact]
+    public async Task An_overlay_that_names_no_format_is_read()
+    {
+        await _scene.CreateChainAsync();
+        var old = QemuVersions.Need("5.2");
+        await _scene.TheirsOkAsync(old, "create", "-q", "-f", "qcow2", "@plain.qcow2", "1M");
+        await _scene.IoAsync("@plain.qcow2", "qcow2", "write -P 3 64k 64k");
+        await File.WriteAllBytesAsync(
+            _scene.File("plain.raw"), new byte[1 << 20], TestContext.Current.CancellationToken);
+        await _scene.IoAsync("@plain.raw", "raw", "write -P 5 128k 64k");
+        foreach (var name in new[] { "plain.qcow2", "plain.raw" })
+        {
+            await _scene.TheirsOkAsync(old, "create", "-q", "-f", "qcow2", "-b", name, "@over.qcow2");
+            File.Delete(_scene.File("ours.raw"));
+            await _scene.OursOkAsync("convert", "-O", "raw", "@over.qcow2", "@ours.raw");
+            await _scene.AssertSameContentAsync("@over.qcow2", "@ours.raw");
+        }
+    }
+
     [Fact]
     public async Task Names_in_images_are_followed_unless_told_not_to()
     {
         await _scene.CreateChainAsync();
         await _scene.OursOkAsync("map", "--json", "@top.qcow2");
+        await _scene.TheirsOkAsync(
+            QemuImgScene.Peer, "create", "-q", "-f", "qcow2", "-o", "data_file=@other", "@outside.qcow2", "1M");
+        await _scene.OursOkAsync("map", "--json", "@outside.qcow2");
         foreach (var line in new string[][]
         {
             ["map", "--no-follow", "@top.qcow2"], ["info", "--no-follow", "--backing-chain", "@top.qcow2"],
             ["convert", "--no-follow", "@top.qcow2", "@x.raw"], ["measure", "--no-follow", "@top.qcow2"],
+            ["map", "--no-follow", "@outside.qcow2"], ["convert", "--no-follow", "@outside.qcow2", "@x.raw"],
+            ["compare", "--no-follow", "@outside.qcow2", "@base.qcow2"],
         })
         {
             var refused = await _scene.OursAsync(line);
-            Assert.Equal(1, refused.ExitCode);
+            Assert.Equal(line[0] == "compare" ? 2 : 1, refused.ExitCode);
             Assert.Contains("following such names is off", refused.Error, StringComparison.Ordinal);
         }
 
+        Assert.False(File.Exists(_scene.File("x.raw")));
         await _scene.OursOkAsync("info", "--no-follow", "@top.qcow2");
+        await _scene.OursOkAsync("info", "--no-follow", "@outside.qcow2");
         await _scene.OursOkAsync("map", "--no-follow", "@base.qcow2");
     }
 
