@@ -377,7 +377,7 @@ public sealed partial class Qcow2Node : BlockNode
         var report = await Qcow2Check.RunAsync(
             file, new Qcow2CheckOptions { Repair = Qcow2Repair.All, DataFile = options.DataFile }, cancellationToken)
             .ConfigureAwait(false);
-        if (report.Corruptions > 0 || report.CheckErrors > 0)
+        if (report.Corruptions > report.IncompleteSnapshots || report.CheckErrors > 0)
         {
             throw Qcow2Exception.Corrupt(
                 $"the image of node '{name}' was not closed cleanly, and its refcounts could not be rebuilt: "

@@ -50,6 +50,12 @@ public sealed partial class Qcow2Check
 
         foreach (var snapshot in snapshots)
         {
+            if (_isFirstPass && !snapshot.IsComplete)
+            {
+                Corrupt($"ERROR snapshot table entry {snapshot.Index} is incomplete");
+                _incomplete++;
+            }
+
             await CountMappingAsync(snapshot.L1Offset, snapshot.L1EntryCount, isActive: false, cancellationToken)
                 .ConfigureAwait(false);
         }

@@ -49,6 +49,7 @@ public sealed partial class Qcow2Check
     private long _lastUsed = -1;
     private long _highestOutside = -1;
     private int _countErrors;
+    private int _incomplete;
 
     private Qcow2Check(ImageFile file, Qcow2Header header, Qcow2CheckOptions options)
     {
@@ -118,6 +119,7 @@ public sealed partial class Qcow2Check
         LeaksFixed = _leaksFixed,
         CorruptionsFixed = _corruptionsFixed,
         CheckErrors = _checkErrors,
+        IncompleteSnapshots = _incomplete,
         TotalClusters = (_header.Length + ClusterSize - 1) / ClusterSize,
         AllocatedClusters = _allocated,
         FragmentedClusters = _fragmented,

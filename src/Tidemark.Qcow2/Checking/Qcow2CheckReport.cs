@@ -10,6 +10,10 @@ public sealed record Qcow2CheckReport
     /// <summary>Contradictions that can cost data, but for those that were put right.</summary>
     public int Corruptions { get; init; }
 
+    /// <summary>Of the corruptions, entries of the snapshot table that lack what version 3 asks for. They are told, not
+    /// repaired, and keep nobody from writing: nothing that is read or written depends on them.</summary>
+    public int IncompleteSnapshots { get; init; }
+
     /// <summary>Leaks that were put right.</summary>
     public int LeaksFixed { get; init; }
 

@@ -20,6 +20,13 @@ public sealed record InternalSnapshot(string Id, string Name, long L1Offset, int
     /// <summary>The size of the disk then; null when the image does not say, and it is the present one.</summary>
     public long? DiskLength { get; init; }
 
+    /// <summary>Its place in the table.</summary>
+    internal int Index { get; init; }
+
+    /// <summary>Whether its entry has what version 3 asks for: the size of the disk and of the machine's state. One
+    /// without is read all the same, at the disk's present size.</summary>
+    internal bool IsComplete { get; init; } = true;
+
     /// <summary>The guest's instruction count; null when it was not recorded.</summary>
     public ulong? InstructionCount { get; init; }
 }

@@ -11,6 +11,9 @@ internal static class SnapshotTable
     // Large machine state, disk size, instruction count; what follows is not known.
     private const int KnownExtraLength = 24;
 
+    // Version 3 requires the first two.
+    private const int RequiredExtraLength = 16;
+
     // The table is read in pieces of this, so that many small entries are few requests.
     private const int PieceLength = 16 * 1024;
 
@@ -61,7 +64,11 @@ internal static class SnapshotTable
             }
             else if (l1Count > 0)
             {
-                snapshots.Add(new InternalSnapshot("", "", l1Offset, l1Count));
+                snapshots.Add(new InternalSnapshot("", "", l1Offset, l1Count)
+                {
+                    Index = index,
+                    IsComplete = header.Version < 3 || namesOffset - offset - FixedLength >= RequiredExtraLength,
+                });
             }
 
             offset = header.SnapshotsOffset + ((end - header.SnapshotsOffset + 7) & ~7L);
