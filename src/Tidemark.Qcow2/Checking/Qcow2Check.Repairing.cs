@@ -241,7 +241,8 @@ public sealed partial class Qcow2Check
         await _file.FlushAsync(cancellationToken).ConfigureAwait(false);
         const ulong Marks = FeatureBits.Dirty | FeatureBits.Corrupt;
         var header = await Qcow2Image.ReadHeaderAsync(_file.Node, cancellationToken).ConfigureAwait(false);
-        if (_corruptions - _incomplete == _corruptionsFixed && _checkErrors == 0 && (header.IncompatibleFeatures & Marks) != 0)
+        if (_corruptions - _incomplete == _corruptionsFixed && _checkErrors == 0
+            && (header.IncompatibleFeatures & Marks) != 0)
         {
             header = header with { IncompatibleFeatures = header.IncompatibleFeatures & ~Marks };
             await WriteHeaderAsync(header, cancellationToken).ConfigureAwait(false);
