@@ -51,7 +51,8 @@ public sealed class FuzzHarnessTests
         List<byte[]> kept = [];
         var (code, said, _) = Run(new FaultyTarget(_ => kept.Add(new byte[64 << 10])));
         Assert.Equal(1, code);
-        Assert.Contains("the heap holds", said, StringComparison.Ordinal);
+        // Whichever of its two limits is passed first: what the tests before have left resident is counted as well.
+        Assert.Matches("the heap holds|are resident", said);
         Assert.NotEmpty(kept);
     }
 

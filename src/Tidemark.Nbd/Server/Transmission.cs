@@ -11,7 +11,7 @@ namespace Tidemark.Nbd.Server;
 //     at depth 16 one system call brings many requests and one takes many replies.
 //   * Anything that may take long, or a node that has waited: the leader gives the lead to another worker, made
 //     if there is none idle, and then serves the request. So slow requests run side by side, up to a limit.
-//   * A long write, while processors are few: the leader writes it piece by piece as it comes (WritePieces).
+//   * A long write, where there is one processor: the leader writes it piece by piece as it comes (WritePieces).
 //   * A request whose task does not complete at once: the lead is given up before the worker blocks on it.
 //
 // Guarantees. Only the leader touches the receive buffer. Replies are sent whole, under the send lock. After the end

@@ -5,7 +5,7 @@ namespace Tidemark.Nbd.Server;
 /// <summary>
 /// Which long writes a leader serves piece by piece, as they come: while it writes one piece, the client fills the
 /// socket with the next. So client and server overlap without a second thread, and a piece is still in the processor's
-/// cache when it is written. Measured on two processors: see docs/performance.md, "NBD".
+/// cache when it is written. For one processor; docs/performance.md, "NBD", says what two gain and lose by it.
 /// </summary>
 /// <remarks>
 /// The leader's alone. A write whose connection is lost in its middle has then been done in part, which is one of the
@@ -13,7 +13,7 @@ namespace Tidemark.Nbd.Server;
 /// whole request is allowed is known before its first piece. Not for a node that has not answered at once (its pieces
 /// would wait one for another), for one that waits for a device (LeadPolicy), for one whose units are longer than a
 /// piece (a part of a new cluster is filled up from the backing file), for writes that must be durable each, and not
-/// where processors are many: there another thread receives the next request meanwhile.
+/// where there are more processors than one: there another thread receives the next request meanwhile.
 /// </remarks>
 /// <param name="isAllowed">Whether the server wants it and the node's units are no longer than a piece.</param>
 internal struct WritePieces(bool isAllowed)
@@ -23,12 +23,12 @@ internal struct WritePieces(bool isAllowed)
     /// own price for each write shows.</summary>
     internal const int Length = 128 * 1024;
 
-    private const int FewProcessors = 3;
+    private const int MostProcessors = 1;
 
     private bool _nodeIsSlow;
 
     /// <summary>Whether this machine has so few processors that a server should want it.</summary>
-    internal static bool SuitTheMachine { get; } = Environment.ProcessorCount <= FewProcessors;
+    internal static bool SuitTheMachine { get; } = Environment.ProcessorCount <= MostProcessors;
 
     /// <summary>Whether a write may be served so.</summary>
     internal readonly bool Suit(in RequestHeader request, bool extendedHeaders) =>
