@@ -17,14 +17,16 @@ internal sealed class FuzzRun(
     private const int MaximumCorpus = 4096;
     private const int MemoryInterval = 4096;
 
-    // The program, what it has compiled, garbage that is not collected yet, and the native memory of libraries.
-    private const long OutsideTheHeap = 768L << 20;
+    // What it compiles meanwhile, garbage that is not collected yet, and the native memory of libraries.
+    private const long OutsideTheHeap = 640L << 20;
     private static readonly TimeSpan s_reportInterval = TimeSpan.FromSeconds(10);
 
     private readonly TextWriter _output = output ?? Console.Out;
     private readonly Action _end = end ?? Process.GetCurrentProcess().Kill;
     private readonly List<(byte[] Input, long Cost)> _corpus = [];
     private readonly Coverage _coverage = new();
+    // What is resident already is not the search's: in a test's process that of the tests before it.
+    private readonly long _residentLimit = Environment.WorkingSet + target.MemoryLimit + OutsideTheHeap;
     private readonly Stopwatch _time = Stopwatch.StartNew();
     private long _executions;
     private long _largestHeap;
@@ -154,9 +156,9 @@ internal sealed class FuzzRun(
         // What is not on the managed heap, as well.
         var resident = Environment.WorkingSet;
         _largestResident = Math.Max(_largestResident, resident);
-        if (resident > target.MemoryLimit + OutsideTheHeap)
+        if (resident > _residentLimit)
         {
-            Found(input, $"{resident:N0} bytes are resident; the limit is {target.MemoryLimit + OutsideTheHeap:N0}");
+            Found(input, $"{resident:N0} bytes are resident; the limit is {_residentLimit:N0}");
             return false;
         }
 

@@ -45,8 +45,8 @@ internal sealed class LeadPolicy(TimeProvider time)
     private int _probes;
     private int _waits;
 
-    /// <summary>Whether the node has lately waited for a device.</summary>
-    internal bool IsSharing
+    // Whether the node has lately waited for a device.
+    private bool IsSharing
     {
         get
         {

@@ -32,9 +32,6 @@ public sealed record NbdServerOptions
     /// <summary>Whether and how clients are served over TLS; null, the default, for not at all.</summary>
     public NbdServerTls? Tls { get; init; }
 
-    /// <summary>Whether long writes may be served piece by piece as they come.</summary>
-    internal bool WritesInPieces { get; init; } = WritePieces.SuitTheMachine;
-
     /// <summary>The clock.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 }

@@ -11,7 +11,6 @@ namespace Tidemark.Nbd.Server;
 //     at depth 16 one system call brings many requests and one takes many replies.
 //   * Anything that may take long, or a node that has waited: the leader gives the lead to another worker, made
 //     if there is none idle, and then serves the request. So slow requests run side by side, up to a limit.
-//   * A long write, where there is one processor: the leader writes it piece by piece as it comes (WritePieces).
 //   * A request whose task does not complete at once: the lead is given up before the worker blocks on it.
 //
 // Guarantees. Only the leader touches the receive buffer. Replies are sent whole, under the send lock. After the end
@@ -44,8 +43,6 @@ internal sealed class Transmission
     // The budget's alone.
     private long _bytesInFlight;
 
-    private WritePieces _pieces;
-
     private volatile bool _stopping;
 
     internal Transmission(
@@ -68,8 +65,6 @@ internal sealed class Transmission
         Policy = new LeadPolicy(options.TimeProvider);
         _budget = server.Budget;
         _othersWait = () => !Receiver.Waiting.IsEmpty || _transport.HasWaitingBytes;
-        _pieces = new WritePieces(
-            options.WritesInPieces && Export.PreferredBlockSize <= WritePieces.Length);
         _maximumWorkers = Math.Max(1, options.WorkersPerConnection);
         _maximumBytes = Math.Max(NbdLimits.MaximumPayload, options.BytesInFlightPerConnection);
     }
@@ -96,9 +91,6 @@ internal sealed class Transmission
 
     /// <summary>The leader's alone.</summary>
     internal LeadPolicy Policy { get; }
-
-    /// <summary>The leader's alone.</summary>
-    internal ref WritePieces Pieces => ref _pieces;
 
     /// <summary>The leader's question: has a whole request, with its payload, been received already?</summary>
     internal bool HasWholeRequest

@@ -31,7 +31,6 @@ internal sealed class TransmissionWorker
     private ServerBuffer? _payload;
     private long _reserved;
     private bool _leading;
-    private bool _inPieces;
     private bool _woken;
 
     internal TransmissionWorker(Transmission transmission)
@@ -225,14 +224,7 @@ internal sealed class TransmissionWorker
                 return false;
             }
 
-            if (_inPieces)
-            {
-                WriteInPieces(request);
-            }
-            else
-            {
-                ServeWhole(request);
-            }
+            ServeNext(request);
 
             if (!_leading || _reserved > 0)
             {
@@ -247,7 +239,7 @@ internal sealed class TransmissionWorker
         }
     }
 
-    private void ServeWhole(in RequestHeader request)
+    private void ServeNext(in RequestHeader request)
     {
         if (_transmission.ShouldShare(request))
         {
@@ -302,13 +294,6 @@ internal sealed class TransmissionWorker
             return false;
         }
 
-        _inPieces = _transmission.Pieces.Suit(request, ExtendedHeaders) && !_transmission.Policy.IsSharing
-            && RequestCheck.Find(this, request) is null;
-        if (_inPieces)
-        {
-            return true;
-        }
-
         if (request.PayloadLength(ExtendedHeaders) is > 0 and var payloadLength)
         {
             ReceivePayload(request.Command, payloadLength);
@@ -341,11 +326,6 @@ internal sealed class TransmissionWorker
         }
 
         Reserve(length);
-        Payload = Receive(length);
-    }
-
-    private Memory<byte> Receive(int length)
-    {
         if (_payload is null || _payload.Length < length)
         {
             GiveBack(ref _payload);
@@ -354,99 +334,7 @@ internal sealed class TransmissionWorker
 
         var payload = _payload.Memory[..length];
         _transmission.Receiver.CopyTo(payload.Span);
-        return payload;
-    }
-
-    private void WriteInPieces(in RequestHeader request)
-    {
-        Exception? failure = null;
-        var (offset, rest) = ((long)request.Offset, (int)request.Length);
-        while (rest > 0)
-        {
-            var length = WritePieces.NextLength(offset, rest);
-            var piece = Receive(length);
-            var place = offset;
-            (offset, rest) = (offset + length, rest - length);
-            if (failure is not null)
-            {
-                // What follows a piece that failed is received and dropped.
-                continue;
-            }
-
-            _transmission.Policy.Begin();
-            var pending = BeginWrite(place, piece, ref failure);
-            if (!pending.IsCompleted)
-            {
-                _transmission.Pieces.Forgo();
-                WriteRest(pending, offset, rest, ref failure);
-                break;
-            }
-
-            Complete(pending, ref failure);
-            _transmission.Policy.End((ulong)length);
-        }
-
-        if (failure is null)
-        {
-            ReplySuccess(request);
-        }
-        else
-        {
-            ReplyFailure(request, failure);
-        }
-    }
-
-    // The node takes its time with a piece, whose memory it keeps. The rest is received elsewhere; only then may
-    // another lead, while this thread waits.
-    private void WriteRest(ValueTask pending, long offset, int rest, ref Exception? failure)
-    {
-        var first = _payload;
-        _payload = null;
-        var tail = Memory<byte>.Empty;
-        try
-        {
-            if (rest > 0)
-            {
-                Reserve(rest);
-                tail = Receive(rest);
-            }
-        }
-        finally
-        {
-            // What has begun ends before its memory is another's, and before the connection is given up.
-            Complete(pending, ref failure);
-            GiveBack(ref first);
-        }
-
-        if (failure is null && rest > 0)
-        {
-            Complete(BeginWrite(offset, tail, ref failure), ref failure);
-        }
-    }
-
-    private ValueTask BeginWrite(long offset, ReadOnlyMemory<byte> bytes, ref Exception? failure)
-    {
-        try
-        {
-            return Export.Backend.WriteAsync(offset, bytes, WriteFlags.None);
-        }
-        catch (Exception exception)
-        {
-            failure = exception;
-            return default;
-        }
-    }
-
-    private void Complete(ValueTask pending, ref Exception? failure)
-    {
-        try
-        {
-            Wait(pending);
-        }
-        catch (Exception exception)
-        {
-            failure ??= exception;
-        }
+        Payload = payload;
     }
 
     private void Serve(in RequestHeader request)

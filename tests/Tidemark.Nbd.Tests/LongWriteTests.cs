@@ -6,22 +6,19 @@ using Xunit;
 
 namespace Tidemark.Nbd.Tests;
 
-/// <summary>Long writes that a server gives its node piece by piece, as they come.</summary>
-public sealed class WritePiecesTests
+/// <summary>Long writes to a server: whole at their place, or not done at all.</summary>
+public sealed class LongWriteTests
 {
     private const int Size = 4 << 20;
-    private static readonly NbdServerOptions s_options = new() { WritesInPieces = true };
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public Task Every_byte_arrives_at_its_place(bool inPieces) => TestSeed.RunAsync(async random =>
+    [Fact]
+    public Task Every_byte_arrives_at_its_place() => TestSeed.RunAsync(async random =>
     {
-        await using var fixture = await NbdFixture.StartAsync(new NbdServerOptions { WritesInPieces = inPieces });
-        var disk = new PieceNode();
+        await using var fixture = await NbdFixture.StartAsync();
+        var disk = new WatchedNode();
         fixture.Export("vda", disk, new NbdExportOptions { Writable = true });
         var client = await fixture.ConnectAsync("vda");
         var expected = new byte[Size];
@@ -44,15 +41,14 @@ public sealed class WritePiecesTests
         }
 
         Assert.Equal(expected, disk.Content);
-        Assert.Equal(inPieces, disk.LongestWithoutFlag <= WritePieces.Length);
         Assert.Equal(0, fixture.Server.Budget.Taken);
     });
 
     [Fact]
-    public async Task A_piece_that_fails_fails_its_request_and_nothing_after_it()
+    public async Task A_write_that_fails_leaves_the_connection_where_it_should_be()
     {
-        await using var fixture = await NbdFixture.StartAsync(s_options);
-        var disk = new PieceNode { BadPlace = 700_000 };
+        await using var fixture = await NbdFixture.StartAsync();
+        var disk = new WatchedNode { BadPlace = 700_000 };
         fixture.Export("vda", disk, new NbdExportOptions { Writable = true });
         var client = await fixture.ConnectAsync("vda");
         var data = new byte[1 << 20];
@@ -60,31 +56,19 @@ public sealed class WritePiecesTests
         var failure = await Assert.ThrowsAsync<NbdException>(
             () => client.WriteAsync(1000, data, cancellationToken: Cancellation).AsTask());
         Assert.Equal(NbdError.ENOSPC, failure.Error);
-        Assert.Equal(0, disk.Content[^1]);
-        Assert.Equal(-1, disk.Content.AsSpan(700_000, Size - 700_000).IndexOfAnyExcept((byte)0));
 
-        // The connection is where it should be: behind the payload.
+        // Behind the payload.
         await client.WriteAsync(2 << 20, data, cancellationToken: Cancellation);
         Assert.Equal(-1, disk.Content.AsSpan(2 << 20, 1 << 20).IndexOfAnyExcept((byte)3));
-    }
-
-    [Fact]
-    public async Task A_node_whose_units_are_longer_gets_whole_requests()
-    {
-        await using var fixture = await NbdFixture.StartAsync(s_options);
-        var disk = new PieceNode { Demands = new BlockLimits { PreferredSize = 1 << 20 } };
-        fixture.Export("vda", disk, new NbdExportOptions { Writable = true });
-        var client = await fixture.ConnectAsync("vda");
-        await client.WriteAsync(1 << 20, new byte[1 << 20], cancellationToken: Cancellation);
-        Assert.Equal(1 << 20, disk.LongestWithoutFlag);
+        Assert.Equal(-1, disk.Content.AsSpan(0, 2 << 20).IndexOfAnyExcept((byte)0));
     }
 
     [Fact]
     public async Task A_node_that_takes_its_time_holds_up_no_other_request()
     {
-        await using var fixture = await NbdFixture.StartAsync(s_options);
+        await using var fixture = await NbdFixture.StartAsync();
         var hold = new TaskCompletionSource();
-        var disk = new PieceNode { Hold = hold.Task };
+        var disk = new WatchedNode { Hold = hold.Task };
         fixture.Export("vda", disk, new NbdExportOptions { Writable = true });
         var client = await fixture.ConnectAsync("vda");
         var data = new byte[1 << 20];
@@ -104,32 +88,43 @@ public sealed class WritePiecesTests
     [InlineData(1)]
     [InlineData(100_000)]
     [InlineData((1 << 20) - 1)]
-    public async Task A_client_that_leaves_in_the_middle_is_gone_only_when_its_piece_is_done(int sent)
+    public async Task Of_a_write_that_comes_in_part_nothing_is_written(int sent)
     {
-        await using var fixture = await NbdFixture.StartAsync(s_options);
-        var hold = new TaskCompletionSource();
-        var disk = new PieceNode { Hold = hold.Task };
+        await using var fixture = await NbdFixture.StartAsync();
+        var disk = new WatchedNode();
         fixture.Export("vda", disk, new NbdExportOptions { Writable = true });
         var (ours, theirs) = SocketTransport.CreatePair();
         var connection = fixture.Server.Serve(theirs);
         using (var peer = new RawPeer(ours).Enter("vda", NbdOption.StructuredReply))
         {
-            peer.Send(RawPeer.Request(NbdCommand.Write, 65536, 1 << 20), new byte[Math.Min(sent, 65536)]);
-            if (sent >= 65536)
-            {
-                await disk.Held.WaitAsync(s_limit, Cancellation);
-                peer.Send(new byte[sent - 65536]);
-                ours.EndSending();
-                Assert.False(connection.Completed.IsCompleted);
-                hold.SetResult();
-            }
-            else
-            {
-                ours.EndSending();
-            }
-
+            peer.Send(RawPeer.Request(NbdCommand.Write, 65536, 1 << 20), new byte[sent]);
+            ours.EndSending();
             await connection.Completed.WaitAsync(s_limit, Cancellation);
-            Assert.Equal(sent >= 65536 ? 1 : 0, disk.Writes);
+        }
+
+        Assert.Equal(0, disk.Writes);
+        Assert.Equal(0, fixture.Server.Buffers.Taken);
+        Assert.Equal(0, fixture.Server.Budget.Taken);
+    }
+
+    [Fact]
+    public async Task A_client_that_leaves_is_gone_only_when_its_write_is_done()
+    {
+        await using var fixture = await NbdFixture.StartAsync();
+        var hold = new TaskCompletionSource();
+        var disk = new WatchedNode { Hold = hold.Task };
+        fixture.Export("vda", disk, new NbdExportOptions { Writable = true });
+        var (ours, theirs) = SocketTransport.CreatePair();
+        var connection = fixture.Server.Serve(theirs);
+        using (var peer = new RawPeer(ours).Enter("vda", NbdOption.StructuredReply))
+        {
+            peer.Send(RawPeer.Request(NbdCommand.Write, 65536, 1 << 20), new byte[1 << 20]);
+            await disk.Held.WaitAsync(s_limit, Cancellation);
+            ours.EndSending();
+            Assert.False(connection.Completed.IsCompleted);
+            hold.SetResult();
+            await connection.Completed.WaitAsync(s_limit, Cancellation);
+            Assert.Equal(1, disk.Writes);
         }
 
         Assert.Equal(0, fixture.Server.Buffers.Taken);
@@ -137,16 +132,12 @@ public sealed class WritePiecesTests
     }
 
     /// <summary>A disk in memory that looks at the writes it gets.</summary>
-    private sealed class PieceNode() : BlockNode("disk")
+    private sealed class WatchedNode() : BlockNode("disk")
     {
         private readonly TaskCompletionSource _held = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        private int _longest;
         private int _writes;
 
         internal byte[] Content { get; } = new byte[Size];
-
-        /// <summary>The longest write that need not be durable.</summary>
-        internal int LongestWithoutFlag => Volatile.Read(ref _longest);
 
         internal int Writes => Volatile.Read(ref _writes);
 
@@ -156,11 +147,7 @@ public sealed class WritePiecesTests
 
         internal int BadPlace { get; init; } = -1;
 
-        internal BlockLimits Demands { get; init; } = BlockLimits.Default;
-
-        public override BlockLimits Limits => Demands;
-
-        public override string Driver => "pieces";
+        public override string Driver => "watched";
 
         public override long Length => Size;
 
@@ -177,11 +164,6 @@ public sealed class WritePiecesTests
             long offset, ReadOnlyMemory<byte> source, WriteFlags flags, CancellationToken cancellationToken)
         {
             Interlocked.Increment(ref _writes);
-            if ((flags & WriteFlags.ForceUnitAccess) == 0)
-            {
-                _longest = Math.Max(_longest, source.Length);
-            }
-
             if (BadPlace >= offset && BadPlace < offset + source.Length)
             {
                 throw new BlockException(BlockErrorKind.NoSpace, "no room here");
