@@ -35,8 +35,10 @@ public sealed partial class Qcow2Node : BlockNode
     private readonly int _clusterBits;
     private readonly bool _keepsOnDiscard;
     private readonly int? _compressionLevel;
+    private readonly bool _isSnapshot;
 
     // Changed only inside a drained section.
+    private volatile bool _isReadOnly;
     private volatile BlockChild? _backingChild;
     private volatile BlockChild[] _children;
     private long _length;
@@ -46,7 +48,8 @@ public sealed partial class Qcow2Node : BlockNode
         : base(name)
     {
         var header = metadata.Header;
-        IsReadOnly = options.ReadOnly;
+        _isReadOnly = options.ReadOnly;
+        _isSnapshot = options.Snapshot is not null;
         (_file, _data, _epochs, _metadata) = (parts.File, parts.Data, parts.Epochs, metadata);
         _layout = metadata.Layout;
         _clusterBits = header.ClusterBits;
@@ -78,7 +81,7 @@ public sealed partial class Qcow2Node : BlockNode
     public override long Length => Volatile.Read(ref _length);
 
     /// <inheritdoc/>
-    public override bool IsReadOnly { get; }
+    public override bool IsReadOnly => _isReadOnly;
 
     /// <inheritdoc/>
     public override BlockLimits Limits { get; }
@@ -326,12 +329,15 @@ public sealed partial class Qcow2Node : BlockNode
                 : $"a data file was given for node '{name}', and its image has none");
         }
 
-        if (options.ReadOnly)
+        if (!options.ReadOnly)
         {
-            return;
+            CheckMayBeWritten(name, header, file, options.DataFile);
         }
+    }
 
-        if (file.IsReadOnly || options.DataFile is { IsReadOnly: true })
+    private static void CheckMayBeWritten(string name, Qcow2Header header, BlockNode file, BlockNode? dataFile)
+    {
+        if (file.IsReadOnly || dataFile is { IsReadOnly: true })
         {
             throw new Qcow2Exception(
                 BlockErrorKind.ReadOnly,

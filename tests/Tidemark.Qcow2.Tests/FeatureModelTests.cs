@@ -79,6 +79,13 @@ public sealed class FeatureModelTests
                 Array.Resize(ref bytes, size);
                 model.Bytes = bytes;
                 break;
+            case 6 when random.Next(3) == 0:
+                await node.SetReadOnlyAsync(true, Token);
+                await Assert.ThrowsAsync<BlockException>(
+                    () => node.WriteAsync(offset, new byte[length], WriteFlags.None, Token).AsTask());
+                await CompareAsync(node, model, random);
+                await node.SetReadOnlyAsync(false, Token);
+                break;
             case 5 when !variant.DataFile:
                 await WriteCompressedAsync(node, bytes, offset, random);
                 break;

@@ -35,6 +35,12 @@ internal sealed class RecordingFile : BlockNode
     /// <summary>Fails the write of this number, counted from now, when not negative.</summary>
     public int FailWriteIn { get; set; } = -1;
 
+    /// <summary>Whether every write after that one fails as well.</summary>
+    public bool FailsOn { get; set; }
+
+    /// <summary>Whether a write that fails is in the file all the same, as if its answer had been lost.</summary>
+    public bool LosesAnswers { get; set; }
+
     public override string Driver => "recording";
 
     public override long Length => Volatile.Read(ref _length);
@@ -141,30 +147,41 @@ internal sealed class RecordingFile : BlockNode
         {
             if (countsAsWrite && FailWriteIn >= 0 && FailWriteIn-- == 0)
             {
+                FailWriteIn = FailsOn ? 0 : -1;
+                if (LosesAnswers)
+                {
+                    Do(change);
+                }
+
                 throw new BlockException(BlockErrorKind.NoSpace, "the test's file is full");
             }
 
-            Events.Add(change);
-            Observer?.Invoke(change);
-            if (change.Kind == FileEventKind.Resize && change.Offset > _content.Length)
-            {
-                // Bytes that were cut off and come back are zero.
-                Array.Resize(ref _content, (int)Math.Max(change.Offset, _content.Length * 2L));
-            }
-
-            if (change.Kind == FileEventKind.Resize)
-            {
-                if (change.Offset < _length)
-                {
-                    _content.AsSpan((int)change.Offset, (int)(_length - change.Offset)).Clear();
-                }
-
-                _length = change.Offset;
-                return;
-            }
-
-            change.Data.CopyTo(_content, change.Offset);
+            Do(change);
         }
+    }
+
+    private void Do(FileEvent change)
+    {
+        Events.Add(change);
+        Observer?.Invoke(change);
+        if (change.Kind == FileEventKind.Resize && change.Offset > _content.Length)
+        {
+            // Bytes that were cut off and come back are zero.
+            Array.Resize(ref _content, (int)Math.Max(change.Offset, _content.Length * 2L));
+        }
+
+        if (change.Kind == FileEventKind.Resize)
+        {
+            if (change.Offset < _length)
+            {
+                _content.AsSpan((int)change.Offset, (int)(_length - change.Offset)).Clear();
+            }
+
+            _length = change.Offset;
+            return;
+        }
+
+        change.Data.CopyTo(_content, change.Offset);
     }
 }
 

@@ -104,9 +104,15 @@ internal static class LayerReopener
         {
             throw new BackupException(
                 BackupErrorKind.Hypervisor,
-                $"layer '{layer.Name}' could not be reopened {(readOnly ? "read-only" : "writable")}: "
-                    + exception.Description,
+                $"layer '{layer.Name}' ({layer.Filename}) could not be reopened "
+                    + $"{(readOnly ? "read-only" : "writable")}: {exception.Description}{Advice(layer)}",
                 exception);
         }
     }
+
+    // QEMU names a node '#block…' that nobody has named, and takes such a name in no options: not even unchanged.
+    private static string Advice(GraphNode layer) => layer.Name.StartsWith('#')
+        ? ". QEMU reopens no node that it has named itself: do this while the domain is off, or let the domain be "
+            + "started with a node name for each layer"
+        : "";
 }

@@ -27,36 +27,57 @@ internal static class ImageLock
     /// <summary>Takes the locks of an open file.</summary>
     /// <param name="file">The open file; its closing ends the locks.</param>
     /// <param name="path">Its path, for messages.</param>
-    /// <param name="used">What will be done with the image.</param>
-    /// <param name="shared">What others may do with it.</param>
+    /// <param name="locks">What will be done with the image, and what others may do with it.</param>
     /// <exception cref="BlockException">Another one's use excludes this one (<see cref="BlockErrorKind.Locked"/>), in
     /// QEMU's words; or the file system cannot lock.</exception>
-    internal static void Acquire(SafeFileHandle file, string path, ImagePermissions used, ImagePermissions shared)
+    internal static void Acquire(
+        SafeFileHandle file, string path, (ImagePermissions Used, ImagePermissions Shared) locks)
     {
-        for (var index = 0; index < PermissionCount; index++)
+        try
         {
-            if (Has(used, index))
-            {
-                Take(file, path, UsedBase + index);
-            }
-
-            if (!Has(shared, index))
-            {
-                Take(file, path, UnsharedBase + index);
-            }
+            Take(file, path, locks);
+            Check(file, path, locks);
         }
-
-        for (var index = 0; index < PermissionCount; index++)
+        catch
         {
-            if (Has(used, index) && IsHeldByAnother(file, path, UnsharedBase + index))
+            Release(file);
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Goes over from one open description of a file to another that does other things with it, without a moment in
+    /// which somebody else could come between. The old one keeps its locks; its closing, or <see cref="Release"/>, ends
+    /// them.
+    /// </summary>
+    /// <param name="from">The description that holds locks.</param>
+    /// <param name="held">Its locks.</param>
+    /// <param name="to">The description that takes over.</param>
+    /// <param name="locks">The locks that it shall have.</param>
+    /// <param name="path">The file's path, for messages.</param>
+    /// <exception cref="BlockException">Another one's use excludes this one; the locks are as they were.</exception>
+    internal static void Move(
+        SafeFileHandle from,
+        (ImagePermissions Used, ImagePermissions Shared) held,
+        SafeFileHandle to,
+        (ImagePermissions Used, ImagePermissions Shared) locks,
+        string path)
+    {
+        // Asked through the old description, to which its own locks are no hindrance.
+        try
+        {
+            Take(from, path, locks);
+            Check(from, path, locks);
+            Take(to, path, locks);
+        }
+        catch
+        {
+            foreach (var offset in BytesOf(locks).Except(BytesOf(held)))
             {
-                throw Refused(file, path, $"Failed to get \"{s_names[index]}\" lock");
+                Unlock(from, offset, 1);
             }
 
-            if (!Has(shared, index) && IsHeldByAnother(file, path, UsedBase + index))
-            {
-                throw Refused(file, path, $"Failed to get shared \"{s_names[index]}\" lock");
-            }
+            throw;
         }
     }
 
@@ -64,24 +85,60 @@ internal static class ImageLock
     /// Lets go of all locks. Closing does so too, but not at once when a child process that is just being started
     /// holds a copy of the descriptor.
     /// </summary>
-    internal static void Release(SafeFileHandle file)
+    internal static void Release(SafeFileHandle file) => Unlock(
+        file, UsedBase, UnsharedBase + PermissionCount - UsedBase);
+
+    private static void Unlock(SafeFileHandle file, long offset, long length)
     {
-        var all = new LinuxFile.FileLock
+        var range = new LinuxFile.FileLock { Type = LinuxFile.FileLock.Unlock, Offset = offset, Length = length };
+        _ = LinuxFile.Control(file, LinuxFile.SetOpenFileLock, ref range);
+    }
+
+    // The bytes that locks are made of.
+    private static IEnumerable<long> BytesOf((ImagePermissions Used, ImagePermissions Shared) locks)
+    {
+        for (var index = 0; index < PermissionCount; index++)
         {
-            Type = LinuxFile.FileLock.Unlock,
-            Offset = UsedBase,
-            Length = UnsharedBase + PermissionCount - UsedBase,
-        };
-        _ = LinuxFile.Control(file, LinuxFile.SetOpenFileLock, ref all);
+            if (Has(locks.Used, index))
+            {
+                yield return UsedBase + index;
+            }
+
+            if (!Has(locks.Shared, index))
+            {
+                yield return UnsharedBase + index;
+            }
+        }
+    }
+
+    private static void Take(
+        SafeFileHandle file, string path, (ImagePermissions Used, ImagePermissions Shared) locks)
+    {
+        foreach (var offset in BytesOf(locks))
+        {
+            var wanted = new LinuxFile.FileLock { Type = LinuxFile.FileLock.Read, Offset = offset, Length = 1 };
+            Control(file, path, LinuxFile.SetOpenFileLock, ref wanted);
+        }
+    }
+
+    private static void Check(
+        SafeFileHandle file, string path, (ImagePermissions Used, ImagePermissions Shared) locks)
+    {
+        for (var index = 0; index < PermissionCount; index++)
+        {
+            if (Has(locks.Used, index) && IsHeldByAnother(file, path, UnsharedBase + index))
+            {
+                throw Refused(path, $"Failed to get \"{s_names[index]}\" lock");
+            }
+
+            if (!Has(locks.Shared, index) && IsHeldByAnother(file, path, UsedBase + index))
+            {
+                throw Refused(path, $"Failed to get shared \"{s_names[index]}\" lock");
+            }
+        }
     }
 
     private static bool Has(ImagePermissions permissions, int index) => ((int)permissions & (1 << index)) != 0;
-
-    private static void Take(SafeFileHandle file, string path, long offset)
-    {
-        var wanted = new LinuxFile.FileLock { Type = LinuxFile.FileLock.Read, Offset = offset, Length = 1 };
-        Control(file, path, LinuxFile.SetOpenFileLock, ref wanted);
-    }
 
     private static bool IsHeldByAnother(SafeFileHandle file, string path, long offset)
     {
@@ -104,7 +161,7 @@ internal static class ImageLock
             if (error is LinuxFile.EAGAIN or LinuxFile.EACCES)
             {
                 // Somebody holds a write lock on the byte. QEMU never does, but a foreign program may.
-                throw Refused(file, path, $"Failed to lock byte {offset}");
+                throw Refused(path, $"Failed to lock byte {offset}");
             }
 
             throw new BlockException(
@@ -114,9 +171,6 @@ internal static class ImageLock
         }
     }
 
-    private static BlockException Refused(SafeFileHandle file, string path, string what)
-    {
-        Release(file);
-        return new BlockException(BlockErrorKind.Locked, $"{what}\nIs another process using the image [{path}]?");
-    }
+    private static BlockException Refused(string path, string what) =>
+        new(BlockErrorKind.Locked, $"{what}\nIs another process using the image [{path}]?");
 }

@@ -12,9 +12,11 @@ public sealed class RawFileNode : BlockNode
 {
     private static readonly byte[] s_zeroes = new byte[256 << 10];
 
-    private readonly SafeFileHandle _file;
-    private readonly bool _isLocked;
     private readonly bool _withoutFlush;
+
+    // Changed only inside a drained section.
+    private volatile SafeFileHandle _file;
+    private volatile RawFileOptions _options;
     private long _length;
     private volatile bool _canSeekData = true;
     private bool _canPunch = true;
@@ -23,13 +25,11 @@ public sealed class RawFileNode : BlockNode
     private RawFileNode(string name, string path, SafeFileHandle file, long length, RawFileOptions options)
         : base(name)
     {
-        _isLocked = options.Locking;
         _withoutFlush = options.WithoutFlush;
         Path = path;
         _file = file;
         _length = length;
-        IsReadOnly = options.ReadOnly;
-        IsUnchanging = options is { ReadOnly: true, Locking: true, ForceShare: false };
+        _options = options;
     }
 
     /// <summary>The file's path, as it was given.</summary>
@@ -42,11 +42,11 @@ public sealed class RawFileNode : BlockNode
     public override long Length => Volatile.Read(ref _length);
 
     /// <inheritdoc/>
-    public override bool IsReadOnly { get; }
+    public override bool IsReadOnly => _options.ReadOnly;
 
     /// <summary>Whether nobody writes to the file while it is open: neither this node, nor another who keeps to the
     /// locks.</summary>
-    public bool IsUnchanging { get; }
+    public bool IsUnchanging => _options is { ReadOnly: true, Locking: true, ForceShare: false };
 
     /// <summary>How many bytes of storage the file takes at this moment; null when that cannot be asked.</summary>
     public long? AllocatedLength => LinuxFile.AllocatedLength(_file);
@@ -67,11 +67,7 @@ public sealed class RawFileNode : BlockNode
     /// else.</exception>
     public static RawFileNode Open(string name, string path, RawFileOptions options)
     {
-        if (options is { ForceShare: true, ReadOnly: false })
-        {
-            throw new BlockException(BlockErrorKind.Invalid, "force-share=on can only be used with read-only images");
-        }
-
+        RefuseWritesThatAreShared(options);
         if (Directory.Exists(path))
         {
             throw new BlockException(BlockErrorKind.Invalid, $"could not open '{path}': it is a directory");
@@ -80,11 +76,10 @@ public sealed class RawFileNode : BlockNode
         SafeFileHandle? file = null;
         try
         {
-            var access = options.ReadOnly ? FileAccess.Read : FileAccess.ReadWrite;
-            file = File.OpenHandle(path, FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
+            file = OpenHandle(path, options.ReadOnly);
             if (options.Locking)
             {
-                Lock(file, path, options);
+                ImageLock.Acquire(file, path, LocksOf(options));
             }
 
             return new RawFileNode(name, path, file, MeasureLength(file, path), options);
@@ -159,12 +154,39 @@ public sealed class RawFileNode : BlockNode
     /// <inheritdoc/>
     public override ValueTask DisposeAsync()
     {
-        if (_isLocked && !_file.IsClosed)
+        Close(_file, _options);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    protected override ValueTask SetReadOnlyCoreAsync(bool readOnly)
+    {
+        var options = _options with { ReadOnly = readOnly };
+        RefuseWritesThatAreShared(options);
+        SafeFileHandle? file = null;
+        try
         {
-            ImageLock.Release(_file);
+            // By the descriptor: what bears the path now may be another file.
+            file = OpenHandle($"/proc/self/fd/{_file.DangerousGetHandle()}", readOnly);
+            if (options.Locking)
+            {
+                ImageLock.Move(_file, LocksOf(_options), file, LocksOf(options), Path);
+            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            file?.Dispose();
+            throw BlockException.FromIo(exception, $"open '{Path}' for {(readOnly ? "reading" : "writing")}");
+        }
+        catch
+        {
+            file?.Dispose();
+            throw;
         }
 
-        _file.Dispose();
+        var before = (_file, _options);
+        (_file, _options) = (file, options);
+        Close(before._file, before._options);
         return default;
     }
 
@@ -289,15 +311,33 @@ public sealed class RawFileNode : BlockNode
         return default;
     }
 
-    private static void Lock(SafeFileHandle file, string path, RawFileOptions options)
+    private static SafeFileHandle OpenHandle(string path, bool readOnly) => File.OpenHandle(
+        path, FileMode.Open, readOnly ? FileAccess.Read : FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+
+    private static void RefuseWritesThatAreShared(RawFileOptions options)
     {
-        var used = options.ReadOnly
+        if (options is { ForceShare: true, ReadOnly: false })
+        {
+            throw new BlockException(BlockErrorKind.Invalid, "force-share=on can only be used with read-only images");
+        }
+    }
+
+    private static (ImagePermissions Used, ImagePermissions Shared) LocksOf(RawFileOptions options) => (
+        options.ReadOnly
             ? ImagePermissions.ConsistentRead
-            : ImagePermissions.ConsistentRead | ImagePermissions.Write | ImagePermissions.Resize;
-        var shared = options.ForceShare
+            : ImagePermissions.ConsistentRead | ImagePermissions.Write | ImagePermissions.Resize,
+        options.ForceShare
             ? ImagePermissions.All
-            : ImagePermissions.ConsistentRead | ImagePermissions.WriteUnchanged;
-        ImageLock.Acquire(file, path, used, shared);
+            : ImagePermissions.ConsistentRead | ImagePermissions.WriteUnchanged);
+
+    private static void Close(SafeFileHandle file, RawFileOptions options)
+    {
+        if (options.Locking && !file.IsClosed)
+        {
+            ImageLock.Release(file);
+        }
+
+        file.Dispose();
     }
 
     // By the end's offset, not by the file's attributes: those say nothing of a block device.

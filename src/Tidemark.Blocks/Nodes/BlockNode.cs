@@ -42,7 +42,7 @@ public abstract partial class BlockNode : IAsyncDisposable
     /// <summary>The size of the disk in bytes. It changes only inside a drained section.</summary>
     public abstract long Length { get; }
 
-    /// <summary>Whether writes are refused.</summary>
+    /// <summary>Whether writes are refused. It changes only inside a drained section.</summary>
     public virtual bool IsReadOnly => false;
 
     /// <summary>Whether the node is a filter: its bytes are its <see cref="ChildRole.File"/> child's bytes.</summary>
@@ -100,12 +100,34 @@ public abstract partial class BlockNode : IAsyncDisposable
         string bitmapName, CancellationToken cancellationToken = default) => default;
 
     /// <summary>
+    /// Makes the node refuse writes from now on, or take them. Only inside a drained section. The nodes below stay as
+    /// they are: the file of a node that is to become writable must be so before, and that of a node which has become
+    /// read-only may follow it, for everything has been stored.
+    /// </summary>
+    /// <param name="readOnly">Whether writes are refused.</param>
+    /// <param name="cancellationToken">Gives up before anything has changed.</param>
+    /// <exception cref="BlockException">The driver cannot do it, the node below does not allow it, or something could
+    /// not be stored. The node is as it was; or it refuses writes, if what it had stored in part could not be taken
+    /// back.</exception>
+    public ValueTask SetReadOnlyAsync(bool readOnly, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return IsReadOnly == readOnly ? default : SetReadOnlyCoreAsync(readOnly);
+    }
+
+    /// <summary>
     /// Flushes, stores what must outlive the node, releases what it holds. Children are not disposed.
     /// </summary>
     public abstract ValueTask DisposeAsync();
 
     /// <inheritdoc/>
     public override string ToString() => $"{Driver} node '{Name}'";
+
+    /// <summary>Makes the node what it is not: read-only, or writable. It cannot be given up in its middle.</summary>
+    protected virtual ValueTask SetReadOnlyCoreAsync(bool readOnly) => throw new BlockException(
+        BlockErrorKind.NotSupported,
+        $"node '{Name}' cannot be made {(readOnly ? "read-only" : "writable")} while it is open: its driver "
+        + $"'{Driver}' does not support that");
 
     internal void AddParent(BlockChild parent)
     {

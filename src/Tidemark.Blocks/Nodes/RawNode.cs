@@ -10,7 +10,7 @@ public sealed class RawNode : BlockNode
 {
     private readonly long _offset;
     private readonly long? _size;
-    private readonly bool _readOnly;
+    private volatile bool _readOnly;
 
     /// <summary>Creates the format over a file.</summary>
     /// <param name="name">The node's name.</param>
@@ -66,6 +66,20 @@ public sealed class RawNode : BlockNode
     public override ValueTask DisposeAsync()
     {
         File.Dispose();
+        return default;
+    }
+
+    /// <inheritdoc/>
+    protected override ValueTask SetReadOnlyCoreAsync(bool readOnly)
+    {
+        if (!readOnly && File.Node.IsReadOnly)
+        {
+            throw new BlockException(
+                BlockErrorKind.ReadOnly,
+                $"node '{Name}' cannot be made writable: its file node '{File.Node.Name}' is read-only");
+        }
+
+        _readOnly = readOnly;
         return default;
     }
 

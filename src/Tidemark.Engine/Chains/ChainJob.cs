@@ -17,6 +17,7 @@ internal abstract class ChainJob : Job
     private readonly TimeProvider _time;
     private readonly List<NodeEntry> _held = [];
     private readonly List<BlockBackend> _roots = [];
+    private IReadOnlyList<NodeEntry> _opened = [];
     private readonly long _started;
     private DirtyCopy? _copy;
 
@@ -75,8 +76,11 @@ internal abstract class ChainJob : Job
         }
     }
 
+    /// <summary>Notes layers that were made writable for the job, to be read-only again at its end.</summary>
+    internal void Opened(IReadOnlyList<NodeEntry> entries) => _opened = entries;
+
     /// <summary>Gives up everything that the job holds of the graph; in no drained section.</summary>
-    internal virtual ValueTask ReleaseAsync()
+    internal virtual async ValueTask ReleaseAsync()
     {
         foreach (var entry in _held)
         {
@@ -89,7 +93,15 @@ internal abstract class ChainJob : Job
             root.Dispose();
         }
 
-        return default;
+        if (_opened.Count > 0)
+        {
+            using (await Nodes.Graph.DrainAsync().ConfigureAwait(false))
+            {
+                await ReadOnlyChange.CloseAsync(Nodes, _opened).ConfigureAwait(false);
+            }
+
+            _opened = [];
+        }
     }
 
     /// <inheritdoc/>
@@ -106,6 +118,9 @@ internal abstract class ChainJob : Job
         _roots.Add(root);
         return root;
     }
+
+    /// <summary>A layer stays writable: its guest has gone over to it.</summary>
+    protected void KeepOpen(NodeEntry entry) => _opened = [.. _opened.Where(one => one != entry)];
 
     /// <summary>Sets what copies.</summary>
     protected void CopyBy(BlockBackend disk, DirtyBitmap dirty, DirtyCopy.Step step) =>

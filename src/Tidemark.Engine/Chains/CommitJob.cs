@@ -65,9 +65,17 @@ internal sealed class CommitJob : LayersJob
             // Nobody wrote the base since its flush: the job alone may. If a later header cannot be written, an
             // earlier one names the base already, over which its image reads the same.
             var name = _backingFile ?? NodeFileNames.Show(_base, Nodes);
-            foreach (var image in _above)
+            var opened = await ReadOnlyChange.OpenAsync(Nodes, _above.Select(Nodes.Get)).ConfigureAwait(false);
+            try
             {
-                await image.ChangeBackingFileAsync(name, _base.Node.Driver, Cancellation).ConfigureAwait(false);
+                foreach (var image in _above)
+                {
+                    await image.ChangeBackingFileAsync(name, _base.Node.Driver, Cancellation).ConfigureAwait(false);
+                }
+            }
+            finally
+            {
+                await ReadOnlyChange.CloseAsync(Nodes, opened).ConfigureAwait(false);
             }
 
             foreach (var image in _above)

@@ -178,5 +178,7 @@ internal sealed class MirrorJob : ChainJob
 
             throw;
         }
+
+        KeepOpen(_target);
     }
 }

@@ -73,9 +73,8 @@ internal sealed class ChainCommands
 
         var (source, target) = (chain.All[top], chain.All[bottom]);
         RefuseFrozenView(source.Node);
-        RequireWritable(target.Node, "commit into it");
         Qcow2Node[] above = top == 0 ? [] : [.. FindAbove(chain, top)];
-        await StartAsync(chain.All.Take(bottom + 1), async () =>
+        await StartAsync(chain.All.Take(bottom + 1), [target], async () =>
         {
             await ResizeAsync(target.Node, source.Node.Length, cancellationToken).ConfigureAwait(false);
             return top == 0
@@ -120,10 +119,10 @@ internal sealed class ChainCommands
         }
 
         RefuseFrozenView(image);
-        RequireWritable(image, "stream into it");
         var target = bottom < chain.All.Count ? chain.All[bottom] : null;
         await StartAsync(
             chain.All.Take(bottom + 1),
+            [chain.All[0]],
             () => ValueTask.FromResult<ChainJob>(new StreamJob(
                 options, _nodes, filterName ?? _nodes.Graph.NextImplicitName(), image, target,
                 target is null ? int.MaxValue : bottom, backingFile, _time, _events)),
@@ -157,6 +156,7 @@ internal sealed class ChainCommands
         var targetChain = ChainLayers.Of(_nodes, target.Node);
         await StartAsync(
             chain.All.Concat(targetChain.All).Distinct(),
+            [],
             () => ValueTask.FromResult<ChainJob>(new MirrorJob(
                 options, _nodes, _jobs, "mirror", source, target, sync == "top" && chain.All.Count > 1 ? 1 : 0,
                 granularity == 0 ? BitmapRules.DefaultGranularity(source.Node) : granularity, _time, _events)),
@@ -198,9 +198,13 @@ internal sealed class ChainCommands
         RefuseFrozenView(source.Node);
     }
 
-    // Makes the job while no request is under way, and starts it; when that fails, nothing of it is left.
+    // Makes the job while no request is under way, and starts it; when that fails, nothing of it is left. The layer
+    // that it writes may be open read-only: it is made writable for the job.
     private async ValueTask StartAsync(
-        IEnumerable<NodeEntry> layers, Func<ValueTask<ChainJob>> make, CancellationToken cancellationToken)
+        IEnumerable<NodeEntry> layers,
+        IReadOnlyList<NodeEntry> written,
+        Func<ValueTask<ChainJob>> make,
+        CancellationToken cancellationToken)
     {
         NodeEntry[] held = [.. layers];
         ChainJob? job = null;
@@ -209,7 +213,7 @@ internal sealed class ChainCommands
             using (await _nodes.Graph.DrainAsync(cancellationToken).ConfigureAwait(false))
             {
                 ChainJob.RequireIdle(held);
-                job = await make().ConfigureAwait(false);
+                job = await MakeAsync(written, make).ConfigureAwait(false);
                 job.Hold(held);
                 try
                 {
@@ -233,6 +237,22 @@ internal sealed class ChainCommands
         _jobs.Start(job);
     }
 
+    private async ValueTask<ChainJob> MakeAsync(IReadOnlyList<NodeEntry> written, Func<ValueTask<ChainJob>> make)
+    {
+        var opened = await ReadOnlyChange.OpenAsync(_nodes, written).ConfigureAwait(false);
+        try
+        {
+            var job = await make().ConfigureAwait(false);
+            job.Opened(opened);
+            return job;
+        }
+        catch
+        {
+            await ReadOnlyChange.CloseAsync(_nodes, opened).ConfigureAwait(false);
+            throw;
+        }
+    }
+
     // The images whose backing node the top is.
     private static IEnumerable<Qcow2Node> FindAbove(ChainLayers chain, int top)
     {
@@ -244,9 +264,7 @@ internal sealed class ChainCommands
 
         foreach (var parent in node.Parents.Where(parent => parent.Role == ChildRole.Backing))
         {
-            var image = (Qcow2Node)parent.Owner!;
-            RequireWritable(image, "write its new backing file into it");
-            yield return image;
+            yield return (Qcow2Node)parent.Owner!;
         }
     }
 
@@ -266,15 +284,6 @@ internal sealed class ChainCommands
         else if (node.Length < length)
         {
             await node.ResizeAsync(length, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    private static void RequireWritable(BlockNode node, string purpose)
-    {
-        if (node.IsReadOnly)
-        {
-            throw Refuse(
-                $"Block node is read-only: '{node.Name}' was opened so; open it with read-only=off to {purpose}");
         }
     }
 

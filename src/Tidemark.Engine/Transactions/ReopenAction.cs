@@ -7,17 +7,20 @@ using Tidemark.Qmp;
 namespace Tidemark.Engine.Transactions;
 
 /// <summary>
-/// <c>blockdev-reopen</c> of one node: which children it has. That is how a copy-before-write filter is put under a
-/// guest that is running, below a <c>raw</c> node that stays. Every other option must be as it was.
+/// <c>blockdev-reopen</c> of one node: which children it has, and whether it is read-only. The first is how a
+/// copy-before-write filter is put under a guest that is running, below a <c>raw</c> node that stays; the second is how
+/// a bitmap of a layer below the active one is removed. Every other option must be as it was.
 /// </summary>
 internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAction
 {
     private NodeEntry? _entry;
     private NodeOptions? _before;
     private Action? _undo;
+    private bool _hasChanged;
+    private bool _goesBack;
 
     /// <inheritdoc/>
-    public override ValueTask PrepareAsync(CancellationToken cancellationToken)
+    public override async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
         var name = options.NodeName ?? throw Refuse("node-name not specified");
         var node = nodes.Graph.Find(name) ?? throw Refuse($"Failed to find node with node-name='{name}'");
@@ -48,15 +51,15 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
         entry.Options = options;
         try
         {
+            await ChangeReadOnlyAsync(entry).ConfigureAwait(false);
             nodes.Permissions.Check();
         }
         catch
         {
             Abort();
+            await GoBackAsync().ConfigureAwait(false);
             throw;
         }
-
-        return default;
     }
 
     /// <inheritdoc/>
@@ -64,13 +67,58 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
     {
         _undo?.Invoke();
         _entry!.Options = _before;
+        _goesBack = _hasChanged;
+    }
+
+    /// <inheritdoc/>
+    public override async ValueTask CleanUpAsync()
+    {
+        if (_goesBack)
+        {
+            using (await nodes.Graph.DrainAsync().ConfigureAwait(false))
+            {
+                await GoBackAsync().ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async ValueTask ChangeReadOnlyAsync(NodeEntry entry)
+    {
+        // Without a word: writable, as without one at blockdev-add; a node that others have opened does as they said.
+        var isKept = options.ReadOnly is null && (options.AutoReadOnly || !entry.IsOwnedByMonitor);
+        if (isKept || (options.ReadOnly ?? false) == entry.Node.IsReadOnly)
+        {
+            return;
+        }
+
+        RequireIdle(entry.Node);
+        if (entry.Node.Bitmaps.Any(bitmap => bitmap.IsBusy))
+        {
+            throw Refuse($"Node '{entry.Node.Name}' is busy: one of its bitmaps is in use by another operation");
+        }
+
+        _hasChanged = await ReadOnlyChange.ApplyAsync(nodes, entry, !entry.Node.IsReadOnly).ConfigureAwait(false);
+    }
+
+    private async ValueTask GoBackAsync()
+    {
+        if (_hasChanged)
+        {
+            _hasChanged = _goesBack = false;
+            await ReadOnlyChange.ApplyAsync(nodes, _entry!, !_entry!.Node.IsReadOnly).ConfigureAwait(false);
+        }
     }
 
     private static void RequireSame(NodeOptions before, NodeOptions now)
     {
-        if (before != now)
+        // A node that a header has opened was given its name by the engine.
+        var same = now with
         {
-            throw Refuse($"blockdev-reopen of node '{before.NodeName}' supports only new children: "
+            NodeName = before.NodeName, ReadOnly = before.ReadOnly, AutoReadOnly = before.AutoReadOnly,
+        };
+        if (before != same)
+        {
+            throw Refuse($"blockdev-reopen of node '{now.NodeName}' supports new children and read-only: "
                 + "every other option must be given as it was");
         }
     }

@@ -114,19 +114,19 @@ internal sealed partial class BitmapStore(Qcow2Metadata metadata, ImageFile file
             return;
         }
 
+        var stored = kept.ToList();
         AllocationList allocated = new(metadata);
         try
         {
-            List<BitmapDirectoryEntry> entries = kept.ConvertAll(stored => stored.Entry);
             foreach (var bitmap in toStore)
             {
-                var old = _stored.Find(stored => ReferenceEquals(stored.Bitmap, bitmap));
+                var before = _stored.Find(stored => ReferenceEquals(stored.Bitmap, bitmap));
                 var (offset, count) = await _bits.StoreAsync(bitmap, allocated, cancellationToken)
                     .ConfigureAwait(false);
-                entries.Add(NewEntry(bitmap, old?.Entry, offset, count));
+                stored.Add(new StoredBitmap(NewEntry(bitmap, before?.Entry, offset, count), bitmap));
             }
 
-            await SwitchAsync(entries, allocated, cancellationToken).ConfigureAwait(false);
+            await SwitchAsync(stored.ConvertAll(one => one.Entry), allocated, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
@@ -134,12 +134,12 @@ internal sealed partial class BitmapStore(Qcow2Metadata metadata, ImageFile file
             throw;
         }
 
-        foreach (var stored in _stored.Except(kept))
+        var old = _stored.Except(kept).ToList();
+        SetStored(stored);
+        foreach (var one in old)
         {
-            await _bits.FreeAsync(stored.Entry, cancellationToken).ConfigureAwait(false);
+            await _bits.FreeAsync(one.Entry, cancellationToken).ConfigureAwait(false);
         }
-
-        SetStored(kept);
     }
 
     /// <summary>Notes that a bitmap's place in the node was taken by another one, of another length.</summary>

@@ -209,10 +209,74 @@ public sealed class DomainChangeTests
         Assert.DoesNotContain(await scene.Daemon.BitmapsAsync(), bitmap => bitmap.Name == "c1");
     }
 
-    // c1, write 1, s1, write 2, c2, write 3, s2, write 4.
-    private static async Task<DomainScene> ChainAsync(bool embedded)
+    /// <summary>After a restart the layers are open read-only: a bitmap of theirs goes, and they are committed, all the
+    /// same.</summary>
+    [Theory]
+    [InlineData("ours", false, true)]
+    [InlineData("ours", false, false)]
+    [InlineData("ours", true, true)]
+    [InlineData("7.2", true, true)]
+    [InlineData("7.2", false, false)]
+    [InlineData("11.1", true, true)]
+    [InlineData("11.1", false, false)]
+    public async Task Layers_that_were_opened_read_only_are_changed_as_others(
+        string version, bool areNamed, bool deletes)
     {
-        var scene = await DomainScene.StartAsync(embedded, nbd: true, "vda");
+        await using var scene = await ChainAsync(version);
+        await RestartAsync(scene, areNamed);
+        Assert.Equal("c1:Valid c2:Valid*", await scene.ListAsync());
+        if (deletes)
+        {
+            await scene.Checkpoints.DeleteAsync("c1", false, false, false, Token);
+            Assert.Equal("c2:Valid*", await scene.ListAsync());
+            Assert.DoesNotContain(await scene.Daemon.BitmapsAsync(), bitmap => bitmap.Name == "c1");
+        }
+        else
+        {
+            await scene.Changes.CommitAsync(
+                new BlockChange { Disk = "vda", Top = scene.File("vda.s1"), Base = scene.Daemon.DiskPath("vda") },
+                Quiet,
+                Token);
+            Assert.Equal("c1:Valid c2:Valid*", await scene.ListAsync());
+            Assert.Equal(4 * Granule, await scene.SizeAsync("c1"));
+        }
+
+        // In the images themselves, too: what is valid now is so after another restart.
+        await ContentAsync(scene);
+        Assert.InRange((await scene.SizeAsync("c2"))!.Value, 2 * Granule, 4 * Granule);
+        await RestartAsync(scene, areNamed);
+        Assert.Equal(deletes ? "c2:Valid*" : "c1:Valid c2:Valid*", await scene.ListAsync());
+        await ContentAsync(scene);
+        Assert.InRange((await scene.RunAsync(scene.Push("inc", "c2"))).DoneBytes, 2 * Granule, 4 * Granule);
+        await scene.Daemon.QuitAsync();
+        await Tool.RunOkAsync("qemu-img", "check", "-q", scene.File("vda.s2"));
+        await Tool.RunOkAsync("qemu-img", "check", "-q", scene.Daemon.DiskPath("vda"));
+    }
+
+    /// <summary>QEMU does not reopen a node that it has named itself.</summary>
+    [Theory]
+    [InlineData("7.2")]
+    [InlineData("11.1")]
+    public async Task A_layer_without_a_name_of_its_own_keeps_its_bitmaps_while_qemu_runs(string version)
+    {
+        await using var scene = await ChainAsync(version);
+        await RestartAsync(scene, areNamed: false);
+        var error = await Assert.ThrowsAsync<BackupException>(
+            () => scene.Checkpoints.DeleteAsync("c1", false, false, false, Token));
+        Assert.Contains("while the domain is off", error.Message, StringComparison.Ordinal);
+        Assert.Contains(scene.File("vda.s1"), error.Message, StringComparison.Ordinal);
+        Assert.Equal("c1:Valid c2:Valid*", await scene.ListAsync());
+        Assert.Equal(4 * Granule, (await scene.RunAsync(scene.Push("inc", "c1"))).DoneBytes);
+    }
+
+    // c1, write 1, s1, write 2, c2, write 3, s2, write 4.
+    private static Task<DomainScene> ChainAsync(bool embedded) => ChainAsync(embedded ? "ours" : "");
+
+    private static async Task<DomainScene> ChainAsync(string version)
+    {
+        var scene = version is "" or "ours"
+            ? await DomainScene.StartAsync(version == "ours", nbd: true, "vda")
+            : await DomainScene.StartAsync(QemuVersions.Need(version), "8M", "vda");
         await scene.Checkpoints.CreateAsync(new CheckpointDefinition { Name = "c1" }, null, Token);
         await scene.Daemon.WriteAsync("vda", "write -P 1 1M 64k");
         await scene.Changes.SnapshotAsync("s1", [], false, Token);
@@ -222,6 +286,18 @@ public sealed class DomainChangeTests
         await scene.Changes.SnapshotAsync("s2", [], false, Token);
         await scene.Daemon.WriteAsync("vda", "write -P 4 4M 64k");
         return scene;
+    }
+
+    private static async Task RestartAsync(DomainScene scene, bool areNamed)
+    {
+        await scene.Daemon.QuitAsync();
+        scene.Daemon.Tops["vda"] = scene.File("vda.s2");
+        if (areNamed)
+        {
+            scene.Daemon.NamedLayers["vda"] = [scene.Daemon.DiskPath("vda"), scene.File("vda.s1")];
+        }
+
+        await scene.Daemon.StartAsync();
     }
 
     private static async Task ContentAsync(DomainScene scene)

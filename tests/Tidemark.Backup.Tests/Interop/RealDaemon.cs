@@ -32,6 +32,13 @@ internal sealed class RealDaemon : IAsyncDisposable
     /// <summary>QEMU's storage daemon.</summary>
     internal string Program { get; init; } = "qemu-storage-daemon";
 
+    /// <summary>Where a disk's topmost image is, if it is not where it was at first.</summary>
+    internal Dictionary<string, string> Tops { get; } = [];
+
+    /// <summary>The layers of a disk below its topmost image that are opened by name, the lowest first: the files.
+    /// Without any, the images' headers say what lies below.</summary>
+    internal Dictionary<string, string[]> NamedLayers { get; } = [];
+
     /// <summary>Whether its process has ended by itself.</summary>
     internal bool HasDied => _process is { HasExited: true };
 
@@ -68,8 +75,21 @@ internal sealed class RealDaemon : IAsyncDisposable
 
         foreach (var disk in _disks)
         {
-            arguments.AddRange(["--blockdev", $"driver=file,filename={DiskPath(disk)},node-name={disk}-file"]);
-            arguments.AddRange(["--blockdev", $"driver=qcow2,file={disk}-file,node-name={disk},discard=unmap"]);
+            var top = Tops.GetValueOrDefault(disk, DiskPath(disk));
+            arguments.AddRange(["--blockdev", $"driver=file,filename={top},node-name={disk}-file"]);
+            var below = "";
+            foreach (var (index, layer) in NamedLayers.GetValueOrDefault(disk, []).Index())
+            {
+                arguments.AddRange(
+                [
+                    "--blockdev",
+                    $"driver=qcow2,node-name={disk}-{index},read-only=on,file.driver=file,file.filename={layer}{below}",
+                ]);
+                below = $",backing={disk}-{index}";
+            }
+
+            arguments.AddRange(
+                ["--blockdev", $"driver=qcow2,file={disk}-file,node-name={disk},discard=unmap{below}"]);
             if (_nbd)
             {
                 arguments.AddRange(["--export", $"type=nbd,id=guest-{disk},node-name={disk},name={disk},writable=on"]);

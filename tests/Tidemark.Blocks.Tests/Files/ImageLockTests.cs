@@ -15,6 +15,8 @@ public sealed class ImageLockTests : IDisposable
         File.WriteAllBytes(_path, new byte[1 << 20]);
     }
 
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
     public void Dispose() => _directory.Dispose();
 
     [Fact]
@@ -35,6 +37,69 @@ public sealed class ImageLockTests : IDisposable
         var error = Assert.Throws<BlockException>(() => RawFileNode.Open("b", _path, secondReads));
         Assert.Equal(BlockErrorKind.Locked, error.Kind);
         Assert.Equal($"{message}\nIs another process using the image [{_path}]?", error.Message);
+    }
+
+    [Fact]
+    public async Task A_writer_that_becomes_a_reader_lets_readers_in_and_no_writer()
+    {
+        await using var first = RawFileNode.Open("a", _path, readOnly: false);
+        await first.WriteAsync(0, new byte[] { 1, 2, 3 }, cancellationToken: Token);
+        await first.SetReadOnlyAsync(true, Token);
+        await Assert.ThrowsAsync<BlockException>(
+            () => first.WriteAsync(0, new byte[1], cancellationToken: Token).AsTask());
+        await using (var second = RawFileNode.Open("b", _path, readOnly: true))
+        {
+            // Beside a reader, who relies on it, nobody becomes a writer; and nothing is changed by the attempt.
+            var error = await Assert.ThrowsAsync<BlockException>(
+                () => first.SetReadOnlyAsync(false, Token).AsTask());
+            Assert.Equal(BlockErrorKind.Locked, error.Kind);
+            Assert.StartsWith("Failed to get \"write\" lock", error.Message, StringComparison.Ordinal);
+            Assert.True(first.IsReadOnly);
+            await using var third = RawFileNode.Open("c", _path, readOnly: true);
+        }
+
+        Assert.Throws<BlockException>(() => RawFileNode.Open("b", _path, readOnly: false));
+        var read = new byte[3];
+        await first.ReadAsync(0, read, Token);
+        Assert.Equal([1, 2, 3], read);
+    }
+
+    [Fact]
+    public async Task A_reader_that_becomes_a_writer_excludes_everybody_until_it_is_closed()
+    {
+        var first = RawFileNode.Open("a", _path, readOnly: true);
+        Assert.True(first.IsUnchanging);
+        await first.SetReadOnlyAsync(false, Token);
+        Assert.False(first.IsUnchanging);
+        await first.WriteAsync(7, new byte[] { 9 }, cancellationToken: Token);
+        await first.FlushAsync(Token);
+        Assert.Equal(9, (await File.ReadAllBytesAsync(_path, Token))[7]);
+        Assert.Throws<BlockException>(() => RawFileNode.Open("b", _path, readOnly: true));
+        await first.DisposeAsync();
+        await using var second = RawFileNode.Open("b", _path, readOnly: false);
+    }
+
+    [Fact]
+    public async Task It_is_the_open_file_that_becomes_writable_whatever_its_path_means_now()
+    {
+        await using var node = RawFileNode.Open("a", _path, readOnly: true);
+        var moved = _directory.File("moved");
+        File.Move(_path, moved);
+        File.WriteAllBytes(_path, new byte[1 << 20]);
+        await node.SetReadOnlyAsync(false, Token);
+        await node.WriteAsync(0, new byte[] { 5 }, cancellationToken: Token);
+        Assert.Equal(5, (await File.ReadAllBytesAsync(moved, Token))[0]);
+        Assert.Equal(0, (await File.ReadAllBytesAsync(_path, Token))[0]);
+    }
+
+    [Fact]
+    public async Task Who_shares_by_force_does_not_become_a_writer()
+    {
+        await using var node = RawFileNode.Open(
+            "a", _path, new RawFileOptions { ReadOnly = true, ForceShare = true });
+        var error = await Assert.ThrowsAsync<BlockException>(() => node.SetReadOnlyAsync(false, Token).AsTask());
+        Assert.Contains("force-share", error.Message, StringComparison.Ordinal);
+        Assert.True(node.IsReadOnly);
     }
 
     [Fact]

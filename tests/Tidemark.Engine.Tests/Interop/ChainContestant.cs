@@ -7,8 +7,8 @@ using Xunit;
 namespace Tidemark.Engine.Tests.Interop;
 
 /// <summary>A storage daemon, QEMU's or ours, over a folder with the images <c>base</c>, <c>mid</c> and <c>top</c>,
-/// each of which is a node of its name.</summary>
-internal sealed class ChainContestant(IMonitor monitor, string folder)
+/// each of which is a node of its name; those below the top are opened read-only if that is asked for.</summary>
+internal sealed class ChainContestant(IMonitor monitor, string folder, bool readOnlyLayers)
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
 
@@ -22,7 +22,7 @@ internal sealed class ChainContestant(IMonitor monitor, string folder)
         string? below = null;
         foreach (var layer in layers)
         {
-            await AddImageAsync(layer, below);
+            await AddImageAsync(layer, below, readOnlyLayers && layer != layers[^1]);
             below = layer;
         }
 
@@ -32,16 +32,11 @@ internal sealed class ChainContestant(IMonitor monitor, string folder)
             $"{{'type':'nbd','id':'guest','node-name':'{below}','name':'guest','writable':true}}");
     }
 
-    internal async Task AddImageAsync(string name, string? below)
-    {
-        await DoAsync(
-            "blockdev-add",
-            $"{{'driver':'file','node-name':'{name}-f','filename':'{folder}/{name}'}}");
-        await DoAsync(
-            "blockdev-add",
-            $"{{'driver':'qcow2','node-name':'{name}','file':'{name}-f',"
-            + $"'backing':{(below is null ? "null" : $"'{below}'")}}}");
-    }
+    internal Task AddImageAsync(string name, string? below, bool readOnly = false) => DoAsync(
+        "blockdev-add",
+        $"{{'driver':'qcow2','node-name':'{name}','read-only':{(readOnly ? "true" : "false")},"
+        + $"'file':{{'driver':'file','node-name':'{name}-f','filename':'{folder}/{name}'}},"
+        + $"'backing':{(below is null ? "null" : $"'{below}'")}}}");
 
     internal Task DoAsync(string command, string arguments) => monitor.ExecuteAsync(
         new QmpCommand(command, JsonNode.Parse(arguments.Replace('\'', '"'))!.AsObject()), Token)

@@ -23,14 +23,17 @@ public sealed class SameImagesTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData("commit-active-base")]
-    [InlineData("commit-active-mid")]
-    [InlineData("commit-mid")]
-    [InlineData("stream-base")]
-    [InlineData("stream-all")]
-    [InlineData("mirror-full")]
-    [InlineData("mirror-top")]
-    public Task The_images_are_QEMUs(string operation) => TestSeed.RunAsync(async random =>
+    [InlineData("commit-active-base", false)]
+    [InlineData("commit-active-base", true)]
+    [InlineData("commit-active-mid", false)]
+    [InlineData("commit-active-mid", true)]
+    [InlineData("commit-mid", false)]
+    [InlineData("commit-mid", true)]
+    [InlineData("stream-base", false)]
+    [InlineData("stream-all", true)]
+    [InlineData("mirror-full", false)]
+    [InlineData("mirror-top", true)]
+    public Task The_images_are_QEMUs(string operation, bool readOnlyLayers) => TestSeed.RunAsync(async random =>
     {
         var versions = new[] { QemuVersions.Need("7.2"), QemuVersions.Need("11.1") };
         using var folder = new TemporaryDirectory();
@@ -42,7 +45,7 @@ public sealed class SameImagesTests
         await using (var engine = new StorageEngine())
         {
             await using var monitor = await engine.ConnectInProcessAsync(Token);
-            await PlayAsync(new ChainContestant(monitor, ours), operation, writes);
+            await PlayAsync(new ChainContestant(monitor, ours, readOnlyLayers), operation, writes);
         }
 
         var judged = await ImageJudgement.OfAsync(ours);
@@ -51,7 +54,7 @@ public sealed class SameImagesTests
             var theirs = Copy(origin, folder.File(version.Name));
             await using (var daemon = await RealDaemon.StartAsync(version.Program("qemu-storage-daemon")))
             {
-                await PlayAsync(new ChainContestant(daemon.Monitor, theirs), operation, writes);
+                await PlayAsync(new ChainContestant(daemon.Monitor, theirs, readOnlyLayers), operation, writes);
                 await daemon.QuitAsync();
             }
 

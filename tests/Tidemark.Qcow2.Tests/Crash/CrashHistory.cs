@@ -112,6 +112,11 @@ internal sealed class CrashHistory
                 await node.DisposeAsync();
                 Flushes.Add((Disk.Events.Count, step + 1));
                 return await Qcow2Node.OpenAsync("a", Disk.Files[0], _open, Token);
+            case 4:
+                await node.SetReadOnlyAsync(true, Token);
+                Flushes.Add((Disk.Events.Count, step + 1));
+                await node.SetReadOnlyAsync(false, Token);
+                return node;
             default:
                 await ChangeAsync(node, step, step + 1);
                 return node;

@@ -46,6 +46,12 @@ internal sealed class OurSide(DifferentialKind kind, string path, string? backin
             model.History.Add(change.ToString());
             await DoAsync(node, change, random);
             change.ApplyTo(model);
+            if (random.Next(8) == 0)
+            {
+                model.History.Add("read-only and back");
+                await node.SetReadOnlyAsync(true, Token);
+                await node.SetReadOnlyAsync(false, Token);
+            }
         }
     });
 
