@@ -90,7 +90,9 @@ public abstract partial class BlockNode
     {
         CheckRange(offset, length, "discard");
         CheckWritable("discard");
-        if (length == 0)
+
+        // What is ignored changes no byte, so no bitmap need know of it.
+        if (length == 0 || StopsDiscards)
         {
             return default;
         }
@@ -218,7 +220,11 @@ public abstract partial class BlockNode
     }
 
     // What is unchanged on an image is a change of the file below it. A filter's bytes are its child's.
-    private WriteFlags CoreFlags(WriteFlags flags) => IsFilter ? flags : flags & ~WriteFlags.Unchanged;
+    private WriteFlags CoreFlags(WriteFlags flags)
+    {
+        flags = StopsDiscards ? flags & ~WriteFlags.MayUnmap : flags;
+        return IsFilter ? flags : flags & ~WriteFlags.Unchanged;
+    }
 
     private ValueTask Finish(ValueTask pending, long offset, long length, WriteFlags flags)
     {

@@ -48,6 +48,10 @@ public abstract partial class BlockNode : IAsyncDisposable
     /// <summary>Whether the node is a filter: its bytes are its <see cref="ChildRole.File"/> child's bytes.</summary>
     public virtual bool IsFilter => false;
 
+    /// <summary>Whether discards end here without an effect, and zeroes free no storage: QEMU's
+    /// <c>discard=ignore</c>. Set before the node is used.</summary>
+    public bool StopsDiscards { get; set; }
+
     /// <summary>What the node asks of its callers.</summary>
     public virtual BlockLimits Limits => BlockLimits.Default;
 

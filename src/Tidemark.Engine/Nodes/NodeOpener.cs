@@ -84,6 +84,7 @@ internal sealed class NodeOpener
                         ?? throw Refuse("The file of a snapshot-access node must be a copy-before-write filter")),
                 _ => throw new InvalidOperationException($"no driver for {options.GetType().Name}"),
             };
+            node.StopsDiscards = !(options.Discards ?? !isRoot);
             var entry = new NodeEntry(node, options) { IsOwnedByMonitor = isRoot };
             entry.Owned.AddRange(owned);
             _nodes.Add(entry);

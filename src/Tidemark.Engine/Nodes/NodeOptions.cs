@@ -20,8 +20,9 @@ internal abstract record NodeOptions
     /// <summary>Whether other processes may use the image in any way: then no lock is taken.</summary>
     internal bool ForceShare { get; init; }
 
-    /// <summary>Whether the guest's discards reach the storage.</summary>
-    internal bool Discard { get; init; }
+    /// <summary>Whether discards go through the node. Null is QEMU's default: not at the root, and through a child
+    /// that is described within its parent.</summary>
+    internal bool? Discards { get; init; }
 }
 
 /// <summary>A child: a node that exists, or one to be made.</summary>

@@ -70,7 +70,11 @@ internal static class NodeOptionsReader
             ReadOnly = readOnly,
             AutoReadOnly = options.FindBoolean("auto-read-only") ?? false,
             ForceShare = forceShare,
-            Discard = options.FindChoice("discard", "ignore", "unmap") == "unmap",
+            Discards = options.FindChoice("discard", "ignore", "unmap") switch
+            {
+                null => null,
+                var choice => choice == "unmap",
+            },
         };
     }
 
