@@ -22,20 +22,32 @@ internal sealed class RealDaemon : IAsyncDisposable
     internal static async Task<RealDaemon> StartAsync(string program = "qemu-storage-daemon")
     {
         var daemon = new RealDaemon(program);
-        for (var attempt = 0; daemon.Monitor is null; attempt++)
+        try
+        {
+            await daemon.ConnectAsync();
+            return daemon;
+        }
+        catch
+        {
+            await daemon.DisposeAsync();
+            throw;
+        }
+    }
+
+    private async Task ConnectAsync()
+    {
+        for (var attempt = 0; Monitor is null; attempt++)
         {
             try
             {
-                daemon.Monitor = await QmpConnection.ConnectAsync(QmpEndPoint.Unix(daemon._folder.File("m")));
+                Monitor = await QmpConnection.ConnectAsync(QmpEndPoint.Unix(_folder.File("m")));
             }
-            catch (QmpException) when (attempt < 500)
+            catch (QmpException) when (attempt < 500 && !_process.HasExited)
             {
                 // Its socket is not there, or it does not listen yet.
                 await Task.Delay(TimeSpan.FromMilliseconds(10));
             }
         }
-
-        return daemon;
     }
 
     internal Task DoAsync(string command, string arguments) => Monitor.ExecuteAsync(
