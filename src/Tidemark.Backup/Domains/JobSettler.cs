@@ -172,12 +172,19 @@ internal sealed class JobSettler
         foreach (var target in record.Undo.OfType<UndoAction.TargetFile>()
             .Where(target => FileRemoval.IsOurs(target.Path, target.Identity)))
         {
+            // An older one that was put aside may be whole as well.
+            var aside = target.Path + UnverifiedSuffix;
+            for (var number = 2; File.Exists(aside); number++)
+            {
+                aside = $"{target.Path}{UnverifiedSuffix}.{number}";
+            }
+
             try
             {
-                File.Move(target.Path, target.Path + UnverifiedSuffix, overwrite: true);
+                File.Move(target.Path, aside);
                 _session.Options.Note(
-                    $"whether the push had ended cannot be told any more; its target is '{target.Path}"
-                        + $"{UnverifiedSuffix}' now. Compare it before you rely on it, or delete it");
+                    $"whether the push had ended cannot be told any more; its target is '{aside}' now. Compare it "
+                        + "before you rely on it, or delete it");
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {

@@ -251,14 +251,16 @@ public sealed class DomainBackupTests
     public async Task A_push_that_nobody_saw_end_is_put_aside()
     {
         await using var scene = await DomainScene.StartAsync(embedded: false, nbd: false, "vda");
+        await File.WriteAllTextAsync(scene.File("full.unverified"), "an older one", Token);
         await scene.Service.BeginAsync(scene.Push("full", checkpoint: "c1"), Token);
         await scene.Daemon.KillAsync();
         await scene.Daemon.StartAsync();
         Assert.Null(await scene.Service.ReadJobAsync(Token));
         Assert.Equal(JobResult.Failed, (await scene.Service.ReadCompletedAsync(Token))!.Result);
         Assert.False(File.Exists(scene.File("full")));
-        Assert.True(File.Exists(scene.File("full.unverified")));
-        Assert.Contains(scene.Notes, note => note.Contains("full.unverified", StringComparison.Ordinal));
+        Assert.True(File.Exists(scene.File("full.unverified.2")));
+        Assert.Equal("an older one", await File.ReadAllTextAsync(scene.File("full.unverified"), Token));
+        Assert.Contains(scene.Notes, note => note.Contains("full.unverified.2'", StringComparison.Ordinal));
         Assert.Equal("", await scene.ListAsync());
         await scene.NothingIsLeftAsync();
     }
