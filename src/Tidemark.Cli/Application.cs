@@ -27,9 +27,9 @@ internal static class Application
             // A token that begins with '@' is a name like any other, not a file of arguments.
             var parsed = CommandTree.Create(console).Parse(
                 NbdCommand.Normalize(arguments), new ParserConfiguration { ResponseFileTokenReplacer = null });
-            if (parsed.Errors.Count > 0)
+            if (CommandLineErrors.Of(parsed) is { Count: > 0 } errors)
             {
-                return Refuse(parsed, console);
+                return Refuse(parsed, errors, console);
             }
 
             return await parsed.InvokeAsync(
@@ -56,7 +56,11 @@ internal static class Application
         catch (Exception exception)
 #pragma warning restore CA1031
         {
-            console.WriteError(ErrorText.Describe(exception));
+            foreach (var line in ErrorText.Lines(exception))
+            {
+                console.WriteError(line);
+            }
+
             if (console.IsDebug)
             {
                 console.WriteMessage(exception.ToString());
@@ -66,11 +70,11 @@ internal static class Application
         }
     }
 
-    private static int Refuse(ParseResult parsed, CommandConsole console)
+    private static int Refuse(ParseResult parsed, IReadOnlyList<string> errors, CommandConsole console)
     {
-        foreach (var message in parsed.Errors.Select(error => error.Message).Distinct())
+        foreach (var error in errors)
         {
-            console.WriteError(message);
+            console.WriteError(error);
         }
 
         var command = parsed.CommandResult.Command;

@@ -23,6 +23,16 @@ internal static class ErrorText
             + $" (set {Terminal.CommandConsole.DebugVariable}=1 to see where)",
     });
 
+    /// <summary>The lines of a failure: <see cref="Describe"/>, and what could not be taken back after it.</summary>
+    public static IEnumerable<string> Lines(Exception exception)
+    {
+        var first = Describe(exception);
+        return exception is BackupException { UndoErrors: var undo }
+            ? undo.Select(OneLine).Where(error => !first.Contains(error, StringComparison.Ordinal))
+                .Select(error => $"not taken back: {error}").Prepend(first)
+            : [first];
+    }
+
     private static string OneLine(string text) =>
         string.Join("; ", text.Split(
             ['\n', '\r'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));

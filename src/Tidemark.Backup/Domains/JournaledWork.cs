@@ -63,7 +63,10 @@ internal static class JournaledWork
                 QmpException or OperationCanceledException => (BackupErrorKind.Hypervisor, cause.Message),
                 _ => (BackupErrorKind.State, cause.Message),
             };
-            throw new BackupException(kind, message, cause) { UndoErrors = errors };
+            throw new BackupException(kind, message, cause)
+            {
+                Class = (cause as BackupException)?.Class, UndoErrors = errors,
+            };
         }
     }
 }

@@ -232,7 +232,7 @@ internal sealed class BackupSession
         catch (BackupException exception)
         {
             _progress.Note($"{exception.Message}; the superseded bitmaps stay, and the next backup may read whole "
-                + $"disks");
+                + "disks");
             return;
         }
 
@@ -275,7 +275,7 @@ internal sealed class BackupSession
         {
             _progress.Note(
                 $"{_source.Name} cannot be reached any more; if it still runs, the next backup removes what this one "
-                    + $"left there");
+                    + "left there");
         }
         else if (errors.Count == 0)
         {
@@ -284,14 +284,17 @@ internal sealed class BackupSession
 
         if (errors.Count > 0)
         {
+            if (cause is BackupException backup)
+            {
+                throw new BackupException(backup.Kind, backup.Message, backup)
+                {
+                    Class = backup.Class, UndoErrors = errors,
+                };
+            }
+
             foreach (var error in errors)
             {
                 _progress.Note($"not taken back: {error}");
-            }
-
-            if (cause is BackupException backup)
-            {
-                throw new BackupException(backup.Kind, backup.Message, backup) { UndoErrors = errors };
             }
         }
     }

@@ -52,6 +52,12 @@ internal sealed class BackupCommand
         HelpName = "URI",
     };
 
+    private readonly Option<string?> _format = new("--format", "-f")
+    {
+        Description = "An image's format. Without: by its first bytes, which a raw disk's guest may have written.",
+        HelpName = "raw|qcow2",
+    };
+
     private readonly Option<string?> _stateDirectory = new("--state-dir")
     {
         Description = "Where locks and the journals of runs are kept. Default: the XDG state directory.",
@@ -65,6 +71,7 @@ internal sealed class BackupCommand
     {
         _console = console;
         _mode.AcceptOnlyFromAmong("pull", "push");
+        _format.AcceptOnlyFromAmong("raw", "qcow2");
         _command.Add(_source);
         _repository = new RepositoryOptions(_command);
         _command.Add(_name);
@@ -72,6 +79,7 @@ internal sealed class BackupCommand
         _command.Add(_mode);
         _command.Add(_full);
         _command.Add(_nbd);
+        _command.Add(_format);
         _json = JsonOption.AddTo(_command);
         _command.Add(_stateDirectory);
         _command.SetAction(RunAsync);
@@ -85,6 +93,7 @@ internal sealed class BackupCommand
         // All of the command line first: what is wrong with it is said before anything is opened.
         var source = BackupSource.Parse(parsed.GetRequiredValue(_source));
         var request = Request(parsed, source);
+        source = source is ImageSource one ? one with { Format = parsed.GetValue(_format) } : source;
         var service = new BackupService(new BackupServiceOptions
         {
             StateDirectory =
@@ -140,6 +149,10 @@ internal sealed class BackupCommand
 
             disks.Add(new DiskSelection(ImageSource.DiskName));
         }
+        else if (parsed.GetValue(_format) is not null)
+        {
+            throw new UsageException("--format is for an image; a hypervisor knows its disks' formats");
+        }
 
         return new BackupRequest
         {
@@ -162,7 +175,8 @@ internal sealed class BackupCommand
         var scratch = Directory.CreateTempSubdirectory("tidemark-");
         try
         {
-            var session = await ImageSession.OpenAsync(image.Path, _console.Time, cancellationToken);
+            var session = await ImageSession.OpenAsync(
+                [(ImageSource.DiskName, image.Path)], image.Format, _console.Time, cancellationToken);
             BackupReport report;
             try
             {

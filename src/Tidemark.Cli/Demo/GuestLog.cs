@@ -48,8 +48,4 @@ internal sealed class GuestLog
             return _writes[after..upTo];
         }
     }
-
-    /// <summary>How many bytes the writes with numbers above the
-    /// first and up to the second were long, together.</summary>
-    public long BytesBetween(int after, int upTo) => Between(after, upTo).Sum(write => (long)write.Length);
 }

@@ -108,7 +108,7 @@ internal sealed class DomainContext
             throw new UsageException("several images make no name for a domain: give one with --domain NAME");
         }
 
-        var session = await ImageSession.OpenAsync(images, Console.Time, cancellationToken);
+        var session = await ImageSession.OpenAsync(images, null, Console.Time, cancellationToken);
         int code;
         try
         {

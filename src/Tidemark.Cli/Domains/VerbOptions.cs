@@ -61,12 +61,7 @@ internal static class VerbOptions
         command.Validators.Add(result =>
         {
             var (first, second) = (result.GetValue(argument), result.GetValue(same));
-            if (first?.StartsWith("--", StringComparison.Ordinal) == true)
-            {
-                // An option that is none would otherwise be taken for the argument: a checkpoint of that name.
-                result.AddError($"Unrecognized command or argument '{first}'.");
-            }
-            else if (first is not null && second is not null)
+            if (first is not null && second is not null)
             {
                 result.AddError($"{name} is given twice: '{first}' and {option}");
             }

@@ -53,18 +53,16 @@ internal sealed class CheckVerb : ImageVerb
 
         // As it was given, which is how qemu-img shows it here.
         result = result with { FileName = parsed.GetRequiredValue(_file) };
-        if (WantsJson(parsed))
-        {
-            WriteJson(result.ToDict());
-            return result.ExitCode;
-        }
-
         foreach (var line in result.RepairMessages.Concat(result.Report.Messages))
         {
             Console.WriteMessage(line);
         }
 
-        if (!parsed.GetValue(Quiet))
+        if (WantsJson(parsed))
+        {
+            WriteJson(result.ToDict());
+        }
+        else if (!parsed.GetValue(Quiet))
         {
             Console.Output.Write(result.ToText());
         }

@@ -52,7 +52,6 @@ internal sealed class CompareVerb : ImageVerb
     protected override async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         var files = parsed.GetRequiredValue(_files);
-        RefuseUnknownOptions(parsed, files);
         var code = Failed;
         try
         {

@@ -71,7 +71,6 @@ internal sealed class ConvertVerb : ImageVerb
     protected override async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         var files = parsed.GetRequiredValue(_files);
-        RefuseUnknownOptions(parsed, files);
         if (WriteOptionsHelp(parsed.GetValue(_targetFormat), parsed.GetValue(_options)))
         {
             return ExitCode.Success;
@@ -140,7 +139,7 @@ internal sealed class ConvertVerb : ImageVerb
                 null or "writeback" => false,
                 "unsafe" => true,
                 var mode => throw new UsageException(
-                    $"Cache mode '{mode}' is not supported: writeback and unsafe are"),
+                    $"{_cache.Name} {mode} is not supported: it can be writeback or unsafe"),
             },
             FollowNames = OpenOptions(parsed, null).FollowNames,
             Report = Progress(parsed),

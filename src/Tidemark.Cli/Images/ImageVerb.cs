@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using Tidemark.Cli.Terminal;
 using Tidemark.Images.Creating;
 using Tidemark.Images.Formats;
@@ -127,19 +126,6 @@ internal abstract class ImageVerb
         return format is null
             ? OptionText.ToImageName(text)
             : throw new UsageException("--image-opts and --format are mutually exclusive");
-    }
-
-    /// <summary>Refuses a name that looks like an option: where several names may stand, an option that is not there
-    /// would be taken for one. Behind <c>--</c> everything is a name.</summary>
-    /// <exception cref="UsageException">There is such a name.</exception>
-    protected static void RefuseUnknownOptions(ParseResult parsed, IEnumerable<string> names)
-    {
-        if (parsed.Tokens.All(token => token.Type != TokenType.DoubleDash)
-            && names.FirstOrDefault(name => name.StartsWith('-')) is { } option)
-        {
-            throw new UsageException(
-                $"Unrecognized or unsupported option '{option}'; write './{option}' or put '--' first if it is a file");
-        }
     }
 
     /// <summary>Prints what <c>-o help</c> asks for.</summary>

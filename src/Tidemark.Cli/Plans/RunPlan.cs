@@ -53,7 +53,7 @@ internal sealed class RunPlan
         Description = "Targets and scratch files exist already and are used as they are.",
     };
 
-    private readonly Option<bool> _fallBack = new("--fall-back-to-full")
+    private readonly Option<bool> _fallBack = new("--fallback-full")
     {
         Description = "A disk whose bitmap cannot be trusted is read whole, instead of refusing the backup.",
     };
@@ -68,6 +68,11 @@ internal sealed class RunPlan
     {
         Description = "The hypervisor's directory of certificates, for a server with tls='yes'.",
         HelpName = "DIR",
+    };
+
+    private readonly Option<bool> _nbdRuns = new("--nbd-running")
+    {
+        Description = "The hypervisor's NBD server runs already, at the XML's address; it is not stopped.",
     };
 
     private readonly Option<string[]> _secretFiles = SecretFileOption.Create();
@@ -98,6 +103,7 @@ internal sealed class RunPlan
         _command.Add(_fallBack);
         _command.Add(_granularity);
         _command.Add(_tls);
+        _command.Add(_nbdRuns);
         _command.Add(_secretFiles);
         _command.Add(_run);
         _command.Add(_time);
@@ -129,6 +135,7 @@ internal sealed class RunPlan
                 FallBackToFull = parsed.GetValue(_fallBack),
                 Granularity = parsed.GetValue(_granularity),
                 TlsDirectory = parsed.GetValue(_tls),
+                NbdRuns = parsed.GetValue(_nbdRuns),
                 SecretFiles = SecretFileOption.Read(parsed.GetValue(_secretFiles)),
             },
             graph,

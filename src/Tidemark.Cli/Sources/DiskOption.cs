@@ -14,7 +14,7 @@ internal static class DiskOption
         var node = equals < 0 ? null : text[(equals + 1)..];
         if (name.Length == 0 || node is { Length: 0 })
         {
-            throw new UsageException($"'{text}' is no disk: write NAME or NAME=NODE");
+            throw new UsageException($"--disk '{text}' names no disk: write NAME or NAME=NODE");
         }
 
         return DiskName.Refuse(name) is { } why ? throw new UsageException(why) : new DiskSelection(name, node);

@@ -32,24 +32,20 @@ internal sealed class ImageSession : IAsyncDisposable
     public HypervisorSource Source => new(
         _path, async cancellationToken => await _engine.ConnectInProcessAsync(cancellationToken));
 
-    /// <summary>Opens an image.</summary>
-    /// <param name="path">A qcow2 image, opened to be written (its
-    /// bitmaps are); anything else is a raw one, only read.</param>
-    /// <param name="time">The clock.</param>
-    /// <param name="cancellationToken">Gives up.</param>
-    /// <exception cref="CliException">It does not exist, is in use, is
-    /// damaged, or needs what is not supported.</exception>
-    public static Task<ImageSession> OpenAsync(
-        string path, TimeProvider time, CancellationToken cancellationToken) =>
-        OpenAsync([(ImageSource.DiskName, path)], time, cancellationToken);
-
-    /// <summary>Opens the images of one machine at rest.</summary>
+    /// <summary>Opens the images of one machine at rest: qcow2 images to be written (their bitmaps are), raw ones only
+    /// to be read.</summary>
     /// <param name="images">The disks' names and images.</param>
+    /// <param name="format">The format of all of them, <c>raw</c> or <c>qcow2</c>; null goes by their first
+    /// bytes.</param>
     /// <param name="time">The clock.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <exception cref="CliException">One cannot be opened; none stays open.</exception>
+    /// <exception cref="CliException">One does not exist, is in use, is damaged, or needs what is not supported; none
+    /// stays open.</exception>
     public static async Task<ImageSession> OpenAsync(
-        IReadOnlyList<(string Name, string Path)> images, TimeProvider time, CancellationToken cancellationToken)
+        IReadOnlyList<(string Name, string Path)> images,
+        string? format,
+        TimeProvider time,
+        CancellationToken cancellationToken)
     {
         var engine = new StorageEngine(time);
         var full = "";
@@ -59,7 +55,7 @@ internal sealed class ImageSession : IAsyncDisposable
             foreach (var (name, path) in images)
             {
                 full = Path.GetFullPath(path);
-                var isQcow2 = IsQcow2(full);
+                var isQcow2 = format is null ? IsQcow2(full) : format == "qcow2";
                 await monitor.ExecuteAsync(
                     new QmpCommand("blockdev-add", new JsonObject
                     {
@@ -102,9 +98,8 @@ internal sealed class ImageSession : IAsyncDisposable
     /// <exception cref="BlockException">The image could not be closed well: its bitmaps may not be stored.</exception>
     public ValueTask DisposeAsync() => _engine.DisposeAsync();
 
-    // A raw disk whose guest wrote this magic at its beginning would be taken for an image: it then fails to open as
-    // one, or opens as one, which nobody but the guest's owner can have arranged. QEMU draws the same line when it
-    // probes.
+    // A raw disk whose guest wrote this magic at its beginning would be taken for an image, with whatever backing file
+    // the guest named: whose guests are not trusted says what format their disks have.
     private static bool IsQcow2(string path)
     {
         try

@@ -39,6 +39,33 @@ public sealed class RawImageTests : IDisposable
     }
 
     [Fact]
+    public async Task A_raw_image_that_looks_like_another_format_is_read_as_its_owner_says()
+    {
+        await TestSeed.RunAsync(async random =>
+        {
+            // What a guest would write to have a file of the host read: the header of an overlay over it.
+            var image = CreateImage(random);
+            await Tool.RunOkAsync(
+                RepositoryRoot.Program,
+                "image", "create", "-q", "-u", "-f", "qcow2", "-b", "/etc/hostname", "-F", "raw", _scene.File("bait"),
+                "1M");
+            var content = await File.ReadAllBytesAsync(image);
+            (await File.ReadAllBytesAsync(_scene.File("bait"))).CopyTo(content, 0);
+            await File.WriteAllBytesAsync(image, content);
+            File.Delete(_scene.File("bait"));
+            await _scene.RunOkAsync("init");
+
+            await _scene.BackupAsync(image, "--format", "raw");
+
+            await _scene.RunOkAsync("restore", "latest", "--to", _scene.File("r.raw"));
+            Assert.Equal(content, await File.ReadAllBytesAsync(_scene.File("r.raw")));
+            Assert.Equal(
+                2,
+                (await _scene.RunAsync("any", "backup", "qmp:/nowhere", "--name", "vm", "--format", "raw")).ExitCode);
+        });
+    }
+
+    [Fact]
     public async Task A_restore_never_overwrites_without_being_told()
     {
         await TestSeed.RunAsync(async random =>

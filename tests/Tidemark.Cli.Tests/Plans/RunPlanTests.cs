@@ -52,6 +52,31 @@ public sealed class RunPlanTests
             StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_server_that_runs_is_neither_started_nor_stopped(bool isRunning)
+    {
+        string[] options = ["--disks", "vda=top", .. isRunning ? (string[])["--nbd-running"] : []];
+        var (exit, output, error) = await RunAsync(Pull, null, options);
+        Assert.True(exit == 0, error);
+        Assert.Equal(!isRunning, output.Contains("nbd-server-start", StringComparison.Ordinal));
+        Assert.Equal(!isRunning, output.Contains("nbd-server-stop", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_bitmap_that_cannot_be_trusted_is_a_conflict_or_a_whole_read(bool fallsBack)
+    {
+        string[] options = ["--disks", "vda=top", .. fallsBack ? (string[])["--fallback-full"] : []];
+        var (exit, output, error) = await RunAsync(
+            Pull.Replace(">c1<", ">c0<", StringComparison.Ordinal), null, options);
+        Assert.Equal(fallsBack ? 0 : 1, exit);
+        Assert.Equal(fallsBack, output.Contains("disk vda: node top, 1048576 bytes, full", StringComparison.Ordinal));
+        Assert.Equal(!fallsBack, error.Contains("c0", StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task Without_names_for_the_disks_each_active_layer_is_one()
     {
