@@ -56,7 +56,7 @@ public sealed class Qcow2Chain : IAsyncDisposable
         {
             throw Qcow2Exception.NotSupported(
                 $"the backing file '{name}' of '{imagePath}' is given by protocol '{name[..colon]}', which is "
-                + $"not supported");
+                + "not supported");
         }
 
         return Path.Combine(Path.GetDirectoryName(imagePath) ?? "", name);

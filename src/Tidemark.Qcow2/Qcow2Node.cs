@@ -317,7 +317,7 @@ public sealed partial class Qcow2Node : BlockNode
         {
             throw Invalid(
                 $"the image of node '{name}' has the backing file '{header.BackingFile}', and no backing node "
-                + $"was given");
+                + "was given");
         }
 
         Qcow2HeaderReader.CheckUsable(header, file.Length);
@@ -348,7 +348,7 @@ public sealed partial class Qcow2Node : BlockNode
         {
             throw Qcow2Exception.Corrupt(
                 $"the image of node '{name}' is marked corrupt; it can only be opened read-only. Repair it with "
-                + $"image check -r all");
+                + "image check -r all");
         }
     }
 

@@ -110,7 +110,7 @@ internal static class ParentFinder
         var unusable = lost > 0 ? $"the repository lost {lost} chunks of restore point {snapshot.Id.ToShortString()}"
             : index.Length != disk.Size || index.ChunkSize != disk.ChunkSize
                 ? $"{SnapshotManifest.FileName} of restore point {snapshot.Id.ToShortString()} contradicts its list of "
-                    + $"chunks"
+                    + "chunks"
                 : null;
         return new ParentDisk
         {

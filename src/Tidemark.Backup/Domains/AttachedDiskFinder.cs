@@ -13,7 +13,7 @@ using Tidemark.Backup.Graph;
 namespace Tidemark.Backup.Domains;
 
 /// <summary>Finds the disks of a domain.</summary>
-public static class AttachedDiskFinder
+internal static class AttachedDiskFinder
 {
     private const string DevicePrefix = "device:";
     private const string ExportPrefix = "export:";

@@ -15,7 +15,7 @@ namespace Tidemark.Backup.Domains;
 /// </code>
 /// </remarks>
 /// <param name="Path">The folder.</param>
-public sealed record DomainFolder(string Path)
+internal sealed record DomainFolder(string Path)
 {
     /// <summary>The lock and the journal.</summary>
     public RunFolder Run { get; } = new(Path);

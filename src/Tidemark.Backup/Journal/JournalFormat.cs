@@ -114,7 +114,7 @@ internal static class JournalFormat
                     $"the journal '{path}' is damaged at "
                         + $"'{Encoding.UTF8.GetString(line[..Math.Min(line.Length, 80)])}' "
                     + $"({exception.Message}). Remove what the run left at the hypervisor by hand, then delete the "
-                    + $"file",
+                    + "file",
                     exception);
             }
         }

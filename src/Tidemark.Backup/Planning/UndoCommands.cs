@@ -5,7 +5,7 @@ namespace Tidemark.Backup.Planning;
 
 /// <summary>The commands that take an effect back at the hypervisor: those that a plan shows are those that are
 /// sent.</summary>
-public static class UndoCommands
+internal static class UndoCommands
 {
     /// <summary>The commands in their order; none for what concerns only this machine.</summary>
     /// <remarks>Of a job's two the first is for one that still runs, the second for one that has ended; every other

@@ -120,7 +120,7 @@ public sealed class RestoreService
         {
             throw new BackupException(
                 BackupErrorKind.Target, $"'{existing}' exists and is not overwritten; choose another place, or say "
-                    + $"--force");
+                    + "--force");
         }
 
         return paths;

@@ -114,7 +114,7 @@ public static class KindRule
         if (granularity != parent.Granularity)
         {
             return $"bitmap '{name}' has a granularity of {granularity} bytes, not the {parent.Granularity} it was "
-                + $"made with";
+                + "made with";
         }
 
         return parent.ChunkSize % granularity != 0

@@ -174,7 +174,7 @@ internal sealed class BackupRun
                     ?? throw new BackupException(
                         BackupErrorKind.Hypervisor,
                         $"the hypervisor does not show bitmap '{temporary.Name}' on node '{temporary.Node}' after it "
-                            + $"made it");
+                            + "made it");
             }
         }
     }

@@ -152,7 +152,7 @@ internal sealed class JobWatcher : IDisposable
 
     private static BackupException Vanished(string id) => new(
         BackupErrorKind.Transfer, $"the hypervisor's job '{id}' vanished: somebody dismissed it, or the hypervisor "
-            + $"restarted");
+            + "restarted");
 
     /// <summary>Waits until a job's event comes, or the poll interval has passed. A closed monitor shows at the next
     /// question.</summary>

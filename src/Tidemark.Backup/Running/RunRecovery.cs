@@ -113,7 +113,7 @@ internal sealed class RunRecovery
                 throw new BackupException(
                     BackupErrorKind.Hypervisor,
                     $"run {record.RunId} of '{record.VmName}' did not end well, and what it left cannot all be "
-                        + $"removed: "
+                        + "removed: "
                     + $"{errors[0]}. Mend that, then run the backup again (journal: '{folder.JournalPath}')")
                 {
                     UndoErrors = errors,

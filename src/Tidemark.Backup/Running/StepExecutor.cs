@@ -34,9 +34,6 @@ internal sealed class StepExecutor
     /// <summary>Keeps a full scratch from failing a guest's write; null before the step that makes it.</summary>
     internal ScratchGuard? Guard { get; private set; }
 
-    /// <summary>What takes back all that was done, in the order of the effects.</summary>
-    internal IReadOnlyList<UndoAction> Undo => _undo;
-
     /// <summary>Does one step.</summary>
     /// <param name="step">The step.</param>
     /// <param name="monitor">The hypervisor.</param>

@@ -65,7 +65,7 @@ internal sealed class PullReader
             throw new BackupException(
                 BackupErrorKind.Transfer,
                 $"the export of disk '{_writer.Name}' has {_view.Length} bytes, the disk had {_writer.Length}: it was "
-                    + $"resized");
+                    + "resized");
         }
 
         if (_context is null)

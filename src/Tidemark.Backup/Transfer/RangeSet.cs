@@ -40,24 +40,4 @@ internal sealed class RangeSet
         Length += added;
         return added;
     }
-
-    /// <summary>What of <c>[0, length)</c> is not in the set.</summary>
-    internal IEnumerable<(int Start, int End)> Gaps(int length)
-    {
-        var at = 0;
-        foreach (var (start, end) in _ranges)
-        {
-            if (start > at)
-            {
-                yield return (at, start);
-            }
-
-            at = end;
-        }
-
-        if (at < length)
-        {
-            yield return (at, length);
-        }
-    }
 }

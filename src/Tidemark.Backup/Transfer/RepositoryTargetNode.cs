@@ -77,18 +77,6 @@ internal sealed class RepositoryTargetNode : BlockNode
     /// <inheritdoc/>
     public override long Length => _writer.Length;
 
-    /// <summary>How many different bytes were written or zeroed.</summary>
-    internal long CoveredBytes
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return _covered;
-            }
-        }
-    }
-
     /// <summary>What first went wrong on our side; the hypervisor only sees an I/O error.</summary>
     internal Exception? FirstError => Volatile.Read(ref _firstError);
 
@@ -151,7 +139,7 @@ internal sealed class RepositoryTargetNode : BlockNode
             throw new BackupException(
                 BackupErrorKind.Transfer,
                 $"the hypervisor's job ended without an error, but {covered} bytes of disk '{_writer.Name}' arrived "
-                    + $"where its "
+                    + "where its "
                 + $"bitmap counted {expectedBytes}. Run the backup again, or use --mode pull");
         }
 

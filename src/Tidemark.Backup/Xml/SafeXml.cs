@@ -10,7 +10,7 @@ using Tidemark.Backup.Definitions;
 namespace Tidemark.Backup.Xml;
 
 /// <summary>Reads XML that nobody vouches for.</summary>
-public static class SafeXml
+internal static class SafeXml
 {
     /// <summary>Reads a document; comments and processing instructions are left out.</summary>
     /// <param name="source">The document; stays the caller's.</param>

@@ -29,9 +29,6 @@ public sealed class RangeLock
 
     internal RangeLock(bool inlineContinuations) => _inline = inlineContinuations;
 
-    /// <summary>Whether <see cref="Break"/> was called: nothing is excluded any more.</summary>
-    public bool IsBroken => _broken;
-
     /// <summary>How many hold or wait at this moment.</summary>
     public int Count
     {

@@ -4,7 +4,7 @@ namespace Tidemark.Blocks.Files;
 /// What somebody does with an image, or lets others do: QEMU's permissions (include/block/block-common.h).
 /// </summary>
 [Flags]
-public enum ImagePermissions
+internal enum ImagePermissions
 {
     /// <summary>Nothing.</summary>
     None = 0,

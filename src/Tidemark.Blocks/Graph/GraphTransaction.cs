@@ -25,9 +25,6 @@ public sealed class GraphTransaction
     /// <summary>Begins an empty transaction on a graph.</summary>
     public GraphTransaction(BlockGraph graph) => _graph = graph;
 
-    /// <summary>The actions in their order.</summary>
-    public IReadOnlyList<GraphAction> Actions => _actions;
-
     /// <summary>Appends an action.</summary>
     public GraphTransaction Add(GraphAction action)
     {

@@ -1,7 +1,7 @@
 namespace Tidemark.Engine.Daemon;
 
 /// <summary>A listening socket for a monitor: <c>--chardev socket,id=…</c>.</summary>
-public sealed record ChardevOptions
+internal sealed record ChardevOptions
 {
     /// <summary>Its name.</summary>
     public required string Id { get; init; }

@@ -22,9 +22,6 @@ internal sealed class MonitorListener : IAsyncDisposable
         _path = path;
     }
 
-    /// <summary>The TCP port, when it is one.</summary>
-    internal int Port => (_socket.LocalEndPoint as IPEndPoint)?.Port ?? 0;
-
     /// <summary>Begins to listen; with <c>wait</c>, returns when the first client has come. Nobody is served before
     /// <see cref="BeginServing"/>.</summary>
     /// <exception cref="StorageDaemonException">The address cannot be listened on.</exception>

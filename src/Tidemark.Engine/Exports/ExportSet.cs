@@ -25,9 +25,6 @@ internal sealed class ExportSet
         _events = events;
     }
 
-    /// <summary>The address on which the server listens, or null when there is none.</summary>
-    internal NbdEndPoint? Address => _server?.EndPoints is [var first, ..] ? first : null;
-
     /// <summary><c>nbd-server-start</c>.</summary>
     internal async ValueTask StartServerAsync(
         NbdEndPoint address, int? maximumConnections, CancellationToken cancellationToken)

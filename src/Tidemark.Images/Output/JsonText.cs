@@ -17,14 +17,6 @@ public static class JsonText
         return text.ToString();
     }
 
-    /// <summary>A string with its quotes, escaped.</summary>
-    internal static string Quote(string value)
-    {
-        StringBuilder text = new();
-        AppendString(text, value);
-        return text.ToString();
-    }
-
     private static void Append(StringBuilder text, object value, int level)
     {
         switch (value)

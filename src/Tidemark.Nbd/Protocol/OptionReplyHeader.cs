@@ -7,8 +7,6 @@ internal readonly record struct OptionReplyHeader(NbdOption Option, OptionReplyT
 {
     internal const int Size = 20;
 
-    internal bool IsError => (Type & OptionReplyType.ErrorBit) != 0;
-
     /// <summary>Reads a header; false when the magic number is wrong.</summary>
     internal static bool TryRead(ReadOnlySpan<byte> source, out OptionReplyHeader header)
     {

@@ -81,18 +81,6 @@ public sealed class NbdExport
         }
     }
 
-    /// <summary>Whether the export is being removed: no new client is let in.</summary>
-    public bool IsClosing
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return _closing;
-            }
-        }
-    }
-
     /// <summary>The metadata contexts on offer.</summary>
     internal IReadOnlyList<ExportContext> Contexts { get; }
 

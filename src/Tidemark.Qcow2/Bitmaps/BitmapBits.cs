@@ -203,7 +203,7 @@ internal sealed class BitmapBits(Qcow2Metadata metadata, ImageFile file)
         {
             throw Qcow2Exception.Corrupt(
                 $"the table of bitmap '{entry.Name}' at 0x{entry.TableOffset:x}, {length} bytes, lies past the "
-                + $"end of the file");
+                + "end of the file");
         }
 
         var bytes = new byte[length];

@@ -46,7 +46,7 @@ internal sealed partial class BitmapStore
         {
             throw Qcow2Exception.Corrupt(
                 $"the bitmap directory at 0x{extension.DirectoryOffset:x}, {extension.DirectoryLength} bytes, "
-                + $"lies past the end "
+                + "lies past the end "
                 + "of the file");
         }
 

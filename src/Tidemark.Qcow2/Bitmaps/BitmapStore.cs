@@ -325,7 +325,7 @@ internal sealed partial class BitmapStore(Qcow2Metadata metadata, ImageFile file
             {
                 throw Qcow2Exception.NotSupported(
                     $"{entries.Count} bitmaps in a directory of {directory.Length} bytes are over the limits of "
-                    + $"the format");
+                    + "the format");
             }
 
             var offset = await allocated.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);

@@ -32,7 +32,7 @@ internal readonly record struct BitmapsExtension(uint Count, long DirectoryLengt
         {
             throw Qcow2Exception.Corrupt(
                 $"the bitmap directory has {length} bytes; 1 to {Qcow2Limits.MaximumBitmapDirectoryBytes} are "
-                + $"possible");
+                + "possible");
         }
 
         if (length > count * (ulong)Qcow2Limits.MaximumBitmapEntryBytes)

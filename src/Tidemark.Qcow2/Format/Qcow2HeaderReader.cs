@@ -30,7 +30,7 @@ internal static class Qcow2HeaderReader
             ? (int)bits
             : throw Qcow2Exception.NotSupported(
                 $"cluster_bits is {bits}; {Qcow2Limits.MinimumClusterBits} to {Qcow2Limits.MaximumClusterBits} "
-                + $"are possible");
+                + "are possible");
     }
 
     /// <summary>Parses and checks the whole first cluster.</summary>

@@ -258,7 +258,7 @@ internal sealed partial class RefcountStore
             throw new Qcow2Exception(
                 BlockErrorKind.NoSpace,
                 $"the refcount table would pass its limit of {Qcow2Limits.MaximumRefcountTableBytes} bytes; use "
-                + $"larger clusters");
+                + "larger clusters");
         }
 
         var taken = blocks + tableClusters;

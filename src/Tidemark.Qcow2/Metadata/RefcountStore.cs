@@ -87,19 +87,6 @@ internal sealed partial class RefcountStore
         return new RefcountStore(file, header, table, cacheCapacity, updateHeader);
     }
 
-    /// <summary>The count of one cluster.</summary>
-    internal async ValueTask<ulong> GetAsync(long cluster, CancellationToken cancellationToken)
-    {
-        var blockIndex = cluster >> _blockBits;
-        if (!HasBlock(blockIndex))
-        {
-            return 0;
-        }
-
-        var block = await GetBlockAsync((int)blockIndex, cancellationToken).ConfigureAwait(false);
-        return _codec.Get(block.Bytes, (int)(cluster & (BlockEntries - 1)));
-    }
-
     /// <summary>Whether the table names a block of that index, in the file.</summary>
     internal bool IsBlockUsable(long blockIndex) => HasBlock(blockIndex)
         && _table[blockIndex] < (ulong)_file.EndOfClusters

@@ -73,18 +73,6 @@ public sealed class DiskWriter
     /// <summary>How many chunks there are.</summary>
     public int Count { get; }
 
-    /// <summary>Whether <see cref="CompleteAsync"/> has succeeded.</summary>
-    internal bool IsComplete
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return _completed is not null;
-            }
-        }
-    }
-
     /// <summary>What became of the chunks so far.</summary>
     public DiskWriteCounters Counters
     {

@@ -47,9 +47,6 @@ public sealed class SnapshotNode : BlockNode
     /// <inheritdoc/>
     public override BlockLimits Limits => BlockLimits.Default with { PreferredSize = _disk.ChunkSize };
 
-    /// <summary>The chunks.</summary>
-    public DiskIndex Disk => _disk;
-
     /// <inheritdoc/>
     public override ValueTask DisposeAsync()
     {

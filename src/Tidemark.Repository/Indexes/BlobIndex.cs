@@ -15,30 +15,6 @@ internal sealed class BlobIndex
     private readonly List<bool> _missing = [];
     private readonly Dictionary<BlobId, int> _packNumbers = [];
 
-    /// <summary>How many places of blobs are known.</summary>
-    internal long Count
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return (long)_tables[0].Count + _tables[1].Count;
-            }
-        }
-    }
-
-    /// <summary>A copy of the list of packs.</summary>
-    internal List<BlobId> Packs
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return [.. _packs];
-            }
-        }
-    }
-
     /// <summary>The n-th place of a blob, counted from zero; packs that are missing are passed over.</summary>
     internal bool TryFind(BlobType type, in BlobId id, out BlobLocation location, int ordinal = 0)
     {

@@ -25,8 +25,6 @@ internal sealed class OpenPack(BlobType type, byte[] buffer)
     private bool _closed;
     private byte[]? _buffer = buffer;
 
-    internal BlobType Type => type;
-
     /// <summary>The entries; complete once the pack is finished.</summary>
     internal IReadOnlyList<PackEntry> Entries => _entries;
 

@@ -42,12 +42,6 @@ public sealed class SnapshotWriter : IAsyncDisposable
     /// <summary>What was found wrong with the repository at the beginning and does not hinder this run.</summary>
     public IReadOnlyList<string> Warnings { get; }
 
-    /// <summary>The disks, in the order in which they were added.</summary>
-    public IReadOnlyList<DiskWriter> Disks => _disks;
-
-    /// <summary>Bytes added to packs so far by the whole run, directories included.</summary>
-    public long BytesStored => _blobs.BytesStored;
-
     /// <summary>Adds a disk. Not thread-safe, unlike the disk itself.</summary>
     /// <param name="name">Its name, a plain file name, unique in the restore point.</param>
     /// <param name="length">Its length in bytes.</param>
