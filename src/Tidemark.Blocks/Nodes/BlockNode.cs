@@ -49,7 +49,7 @@ public abstract partial class BlockNode : IAsyncDisposable
     public virtual bool IsFilter => false;
 
     /// <summary>Whether discards end here without an effect, and zeroes free no storage: QEMU's
-    /// <c>discard=ignore</c>. Set before the node is used.</summary>
+    /// <c>discard=ignore</c>. It changes only inside a drained section.</summary>
     public bool StopsDiscards { get; set; }
 
     /// <summary>What the node asks of its callers.</summary>

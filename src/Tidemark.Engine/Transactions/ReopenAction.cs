@@ -7,9 +7,9 @@ using Tidemark.Qmp;
 namespace Tidemark.Engine.Transactions;
 
 /// <summary>
-/// <c>blockdev-reopen</c> of one node: which children it has, and whether it is read-only. The first is how a
-/// copy-before-write filter is put under a guest that is running, below a <c>raw</c> node that stays; the second is how
-/// a bitmap of a layer below the active one is removed. Every other option must be as it was.
+/// <c>blockdev-reopen</c> of one node: which children it has, whether it is read-only, what discards do. The first is
+/// how a copy-before-write filter is put under a guest that is running, below a <c>raw</c> node that stays; the second
+/// is how a bitmap of a layer below the active one is removed. Every other option must be as it was.
 /// </summary>
 internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAction
 {
@@ -18,6 +18,7 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
     private Action? _undo;
     private bool _hasChanged;
     private bool _goesBack;
+    private bool _stoppedDiscards;
 
     /// <inheritdoc/>
     public override async ValueTask PrepareAsync(CancellationToken cancellationToken)
@@ -49,6 +50,8 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
 
         (_entry, _before) = (entry, entry.Options);
         entry.Options = options;
+        _stoppedDiscards = entry.Node.StopsDiscards;
+        entry.Node.StopsDiscards = !(options.Discards ?? (!_stoppedDiscards && !entry.IsOwnedByMonitor));
         try
         {
             await ChangeReadOnlyAsync(entry).ConfigureAwait(false);
@@ -67,6 +70,7 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
     {
         _undo?.Invoke();
         _entry!.Options = _before;
+        _entry.Node.StopsDiscards = _stoppedDiscards;
         _goesBack = _hasChanged;
     }
 
@@ -114,11 +118,14 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
         // A node that a header has opened was given its name by the engine.
         var same = now with
         {
-            NodeName = before.NodeName, ReadOnly = before.ReadOnly, AutoReadOnly = before.AutoReadOnly,
+            NodeName = before.NodeName,
+            ReadOnly = before.ReadOnly,
+            AutoReadOnly = before.AutoReadOnly,
+            Discards = before.Discards,
         };
         if (before != same)
         {
-            throw Refuse($"blockdev-reopen of node '{now.NodeName}' supports new children and read-only: "
+            throw Refuse($"blockdev-reopen of node '{now.NodeName}' supports new children, read-only and discard: "
                 + "every other option must be given as it was");
         }
     }
