@@ -35,9 +35,7 @@ internal sealed class CheckpointStore
     /// <summary>Where a checkpoint's definition lies.</summary>
     internal string PathOf(string name) => CheckpointDefinition.IsName(name)
         ? Path.Combine(_folder, name + Extension)
-        : throw new BackupException(
-            BackupErrorKind.Request,
-            $"'{name}' cannot be a checkpoint's name: letters, digits, '_', '-' and '.', no dot at the beginning");
+        : throw new BackupException(BackupErrorKind.Request, CheckpointDefinition.DescribeRefusal(name));
 
     /// <summary>Where it lies until its checkpoint is made.</summary>
     internal string PreparedPathOf(string name) => PathOf(name) + DurableFile.PartialSuffix;

@@ -84,7 +84,10 @@ public static class BackupAlignment
 
         if (disk.Image is null && (owner.Kind != ImageKind.File || owner.Path.Length == 0))
         {
-            throw ErrorClass.Unsupported.ToException($"refusing to generate file name for disk '{disk.Name}'");
+            throw ErrorClass.Unsupported.ToException(
+                $"refusing to generate file name for disk '{disk.Name}': its image is no file with a full path"
+                + (owner.Path.Length == 0 ? "" : $" ('{owner.Path}')")
+                + "; say where with <target file='…'/> (push) or <scratch file='…'/> (pull)");
         }
 
         return disk with

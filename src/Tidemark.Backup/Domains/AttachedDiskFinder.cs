@@ -3,9 +3,9 @@
 // A hypervisor knows nodes, devices and exports, but no disk called 'vda'. A disk is what a guest's device or a
 // writable export uses; where nothing uses anything (an image at rest), it is a node that is no other node's child.
 //
-// Its name is the active layer's node name when it is first seen: that is what its owner chose. The name then belongs
-// to the device or export, because an external snapshot puts another node on top, and definitions of checkpoints must
-// still mean the same disk.
+// Its name is the active layer's node name when it is first seen: that is what its owner chose. The name then stays,
+// because an external snapshot puts another node on top, and definitions of checkpoints must still mean the same disk:
+// see DiskNaming.
 
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Graph;
@@ -17,10 +17,11 @@ internal static class AttachedDiskFinder
 {
     private const string DevicePrefix = "device:";
     private const string ExportPrefix = "export:";
+    private const string NodePrefix = "node:";
 
     /// <summary>The disks, in the order of their names.</summary>
     /// <param name="graph">The graph.</param>
-    /// <param name="names">The names that were given before, by <see cref="AttachedDisk.RootKey"/>.</param>
+    /// <param name="names">The names that were given before, by <see cref="AttachedDisk.RootKey"/> and by file.</param>
     /// <param name="isTemporary">Which nodes and exports belong to a backup.</param>
     /// <param name="problem">Why one of them cannot be resolved; null when all were.</param>
     public static IReadOnlyList<AttachedDisk> Find(
@@ -30,7 +31,7 @@ internal static class AttachedDiskFinder
         out string? problem)
     {
         problem = null;
-        List<AttachedDisk> disks = [];
+        List<(Root Root, GraphNode Node)> found = [];
         foreach (var root in Roots(graph, isTemporary))
         {
             if (!graph.TrySkipFilters(root.Node, out var node, out var reason))
@@ -39,22 +40,22 @@ internal static class AttachedDiskFinder
                 continue;
             }
 
-            if (isTemporary(node.Name) || disks.Exists(disk => disk.Node.Name == node.Name))
+            if (!isTemporary(node.Name) && !found.Exists(other => other.Node.Name == node.Name))
             {
-                continue;
+                found.Add((root, node));
             }
-
-            disks.Add(new AttachedDisk
-            {
-                Name = names.GetValueOrDefault(root.Key) ?? NameOf(node, root),
-                Node = node,
-                RootNode = root.Node,
-                RootKey = root.Key,
-                IsReadOnly = root.IsReadOnly,
-                Aliases = [node.Name, .. root.Aliases, .. node.Filename.Length > 0 ? [node.Filename] : (string[])[]],
-            });
         }
 
+        string[] given = DiskNaming.Assign(
+            [
+                .. found.Select(one => new DiskNaming.Unnamed(
+                    one.Root.Key,
+                    one.Node,
+                    [.. graph.ChainOf(one.Node).Layers.Select(layer => layer.Name)],
+                    one.Root.Fallback)),
+            ],
+            names);
+        List<AttachedDisk> disks = [.. found.Select((one, index) => Attached(one.Root, one.Node, given[index]))];
         if (disks.Count == 0)
         {
             disks.AddRange(Unused(graph, names, isTemporary));
@@ -110,7 +111,11 @@ internal static class AttachedDiskFinder
     }
 
     /// <summary>The key of a disk that nothing uses.</summary>
-    internal static string KeyOfNode(string node) => $"node:{node}";
+    internal static string KeyOfNode(string node) => $"{NodePrefix}{node}";
+
+    /// <summary>Whether a key is that of a device or an export.</summary>
+    internal static bool IsKeyOfUser(string key) => key.StartsWith(DevicePrefix, StringComparison.Ordinal)
+        || key.StartsWith(ExportPrefix, StringComparison.Ordinal);
 
     private static string DeviceName(string[] parts, string path) =>
         parts.LastOrDefault(part => part != "virtio-backend") ?? path;
@@ -143,8 +148,15 @@ internal static class AttachedDiskFinder
         }
     }
 
-    // A name that the hypervisor made up changes at its next start: then the device's name is better.
-    private static string NameOf(GraphNode node, Root root) => node.Name.StartsWith('#') ? root.Fallback : node.Name;
+    private static AttachedDisk Attached(Root root, GraphNode node, string name) => new()
+    {
+        Name = name,
+        Node = node,
+        RootNode = root.Node,
+        RootKey = root.Key,
+        IsReadOnly = root.IsReadOnly,
+        Aliases = [node.Name, .. root.Aliases, .. node.Filename.Length > 0 ? [node.Filename] : (string[])[]],
+    };
 
     private sealed record Root(
         string Node, string Key, bool IsReadOnly, string Fallback, IReadOnlyList<string> Aliases);

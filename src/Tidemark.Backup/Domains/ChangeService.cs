@@ -75,7 +75,7 @@ public sealed class ChangeService
                 names, ordinal, file, "qcow2", disk.Node, disk.Node, null, reuseExternal));
             actions.AddRange(BitmapChain.Snapshot(chain, names.Node(ordinal)));
             overlays.Add(disk.Name, file);
-            session.KeepName(disk.Name, names.Node(ordinal));
+            session.KeepName(disk.Name, names.Node(ordinal), file);
         }
 
         steps.Add(new PlanStep.Transaction("put the overlays on top", actions, []));
@@ -136,11 +136,7 @@ public sealed class ChangeService
             ["auto-dismiss"] = false,
         };
         var merge = WithoutActiveWrite(ChangeRule.Commit(chain, top, bottom));
-        RefuseFalseTrust(change, ChangeRule.FalselyTrustedAfterCommit(chain, top, bottom, merge));
-        if (isActive && change.Pivots)
-        {
-            NoteEnding(change, ChangeRule.EndingAt(chain, target));
-        }
+        CheckCommit(change, chain, top, bottom, merge);
 
         await session.WithJournalAsync(names.RunId, async (steps, journal, jobs) =>
         {
@@ -156,7 +152,7 @@ public sealed class ChangeService
         }).ConfigureAwait(false);
         if (isActive && change.Pivots)
         {
-            session.KeepName(name, target.Name);
+            session.KeepName(name, target.Name, target.Filename);
         }
 
         if (!isActive || change.Pivots)
@@ -195,6 +191,7 @@ public sealed class ChangeService
         arguments["auto-dismiss"] = false;
         var merge = BitmapChain.Stream(chain, chain.Top.Name, change.Base is null ? null : chain.Layers[bottom].Name);
         RefuseFalseTrust(change, ChangeRule.FalselyTrustedAfterStream(chain, bottom));
+        RefuseOtherSize(change, ChangeRule.OfOtherSize(chain, merge, chain.Top.VirtualSize));
         await session.WithJournalAsync(names.RunId, async (steps, journal, jobs) =>
         {
             if (merge.Count > 0)
@@ -253,6 +250,7 @@ public sealed class ChangeService
             var merge = WithoutActiveWrite(BitmapChain.Copy(chain, mirror, change.IsShallow));
             if (change.Pivots)
             {
+                RefuseOtherSize(change, ChangeRule.OfOtherSize(chain, merge, mirror.VirtualSize));
                 NoteEnding(change, ChangeRule.EndingAt(chain, mirror));
             }
 
@@ -268,7 +266,7 @@ public sealed class ChangeService
         }).ConfigureAwait(false);
         if (change.Pivots)
         {
-            session.KeepName(name, names.Node(0));
+            session.KeepName(name, names.Node(0), change.Destination!);
         }
 
         await RemoveAsync(
@@ -361,6 +359,38 @@ public sealed class ChangeService
                 $"disk '{change.Disk}': bitmap '{bitmap}' has missed writes, and would look as if it had not when "
                     + "these layers are gone. Delete it first: checkpoint-delete, or block-dirty-bitmap-remove if it "
                     + "is no checkpoint");
+        }
+    }
+
+    private void CheckCommit(
+        BlockChange change, NodeChain chain, int top, int bottom, IReadOnlyList<TransactionAction> merge)
+    {
+        var target = chain.Layers[bottom];
+        RefuseFalseTrust(change, ChangeRule.FalselyTrustedAfterCommit(chain, top, bottom, merge));
+        if (top == 0 && !change.Pivots)
+        {
+            return;
+        }
+
+        // The job makes a base that is too small as large as what it takes.
+        RefuseOtherSize(change, ChangeRule.OfOtherSize(chain, merge, ChangeRule.KeepsBitmaps(target)
+            ? Math.Max(target.VirtualSize, chain.Layers[top].VirtualSize)
+            : chain.Top.VirtualSize));
+        if (top == 0)
+        {
+            NoteEnding(change, ChangeRule.EndingAt(chain, target));
+        }
+    }
+
+    private static void RefuseOtherSize(BlockChange change, string? bitmap)
+    {
+        if (bitmap is not null)
+        {
+            throw new BackupException(
+                BackupErrorKind.Conflict,
+                $"disk '{change.Disk}': the disk was resized after a snapshot, so bitmap '{bitmap}' has another size "
+                    + "on one of these layers and cannot be merged. No increment is made since it any more: delete it "
+                    + "first (checkpoint-delete)");
         }
     }
 

@@ -49,7 +49,7 @@ internal sealed class CheckpointMaker
             tree.Current);
         if (!CheckpointDefinition.IsName(definition.Name!))
         {
-            throw ErrorClass.InvalidArgument.ToException($"'{definition.Name}' cannot be a checkpoint's name");
+            throw ErrorClass.InvalidArgument.ToException(CheckpointDefinition.DescribeRefusal(definition.Name!));
         }
 
         if (CheckpointRule.RefuseDefinition(

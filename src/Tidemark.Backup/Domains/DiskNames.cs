@@ -5,7 +5,8 @@ using Tidemark.Backup.Journal;
 
 namespace Tidemark.Backup.Domains;
 
-/// <summary>The names that a domain's disks were given, by what uses them; kept in the domain's folder.</summary>
+/// <summary>The names that a domain's disks were given, by what uses them and by their files; kept in the domain's
+/// folder. See <see cref="DiskNaming"/>.</summary>
 internal static class DiskNames
 {
     /// <summary>Reads them; none when nothing was kept.</summary>
@@ -38,29 +39,59 @@ internal static class DiskNames
         }
     }
 
-    /// <summary>Adds the names of disks that are new; durable when it returns.</summary>
+    /// <summary>Keeps what the disks are called, and forgets where they are no more; durable when it
+    /// returns.</summary>
     internal static void Keep(DomainFolder folder, Dictionary<string, string> known, IReadOnlyList<AttachedDisk> disks)
     {
-        var added = false;
-        foreach (var disk in disks)
+        var before = known.ToDictionary(StringComparer.Ordinal);
+        foreach (var disk in disks.Where(disk => disk.RootKey is not null))
         {
-            if (disk.RootKey is { } key && known.TryAdd(key, disk.Name))
+            if (AttachedDiskFinder.IsKeyOfUser(disk.RootKey!))
             {
-                added = true;
+                KeepPlace(known, disk, disks);
+            }
+            else
+            {
+                known.TryAdd(disk.RootKey!, disk.Name);
             }
         }
 
-        if (added)
+        if (known.Count != before.Count || known.Any(pair => before.GetValueOrDefault(pair.Key) != pair.Value))
         {
             Write(folder, known);
         }
     }
 
-    /// <summary>Adds or changes one name; durable when it returns.</summary>
-    internal static void Keep(DomainFolder folder, Dictionary<string, string> known, string key, string name)
+    /// <summary>Adds the name of a disk for another active layer; durable when it returns.</summary>
+    internal static void Keep(
+        DomainFolder folder, Dictionary<string, string> known, string name, string node, string file)
     {
-        known[key] = name;
+        known[AttachedDiskFinder.KeyOfNode(node)] = name;
+        known[DiskNaming.KeyOfFile(file)] = name;
         Write(folder, known);
+    }
+
+    // Each name at one place and one file, and a file that is two disks' tells nothing.
+    private static void KeepPlace(
+        Dictionary<string, string> known, AttachedDisk disk, IReadOnlyList<AttachedDisk> disks)
+    {
+        var file = disk.Node.Filename;
+        var isOwn = file.Length > 0 && disks.Count(other => other.Node.Filename == file) == 1;
+        var fileKey = DiskNaming.KeyOfFile(file);
+        foreach (var key in known.Where(pair => pair.Value == disk.Name).Select(pair => pair.Key).ToList())
+        {
+            if (key.StartsWith(DiskNaming.KeyOfFile(""), StringComparison.Ordinal) ? key != fileKey || !isOwn
+                : AttachedDiskFinder.IsKeyOfUser(key) && key != disk.RootKey)
+            {
+                known.Remove(key);
+            }
+        }
+
+        known[disk.RootKey!] = disk.Name;
+        if (isOwn)
+        {
+            known[fileKey] = disk.Name;
+        }
     }
 
     private static void Write(DomainFolder folder, Dictionary<string, string> known)

@@ -8,7 +8,7 @@ namespace Tidemark.Backup.Domains;
 /// lock             held by a command while it changes something, never while it only waits
 /// journal          the backup that runs, or what a killed command left of one
 /// work             what a command does that ends with it; after a kill, what it left
-/// disks            the names of the disks, by the device or export that uses them
+/// disks            the names of the disks, by what uses them and by their files
 /// held             the jobs that a command has paused for a moment
 /// completed        how the last backup ended
 /// checkpoints/     one definition a checkpoint, and which one is current

@@ -91,7 +91,11 @@ internal sealed class DomainSession : IAsyncDisposable
             if (exception is QmpException refused)
             {
                 throw new BackupException(
-                    BackupErrorKind.Hypervisor, $"{source.Name}: {refused.Message}", refused);
+                    BackupErrorKind.Hypervisor,
+                    refused.Message.Contains(source.Name, StringComparison.Ordinal)
+                        ? refused.Message
+                        : $"{source.Name}: {refused.Message}",
+                    refused);
             }
 
             throw;
@@ -169,11 +173,11 @@ internal sealed class DomainSession : IAsyncDisposable
     }
 
     /// <summary>Keeps a disk's name for another active layer: where nothing uses a disk, its node is all that tells
-    /// which disk it is.</summary>
-    internal void KeepName(string disk, string node)
+    /// which disk it is, and in the machine's next process its file tells it best.</summary>
+    internal void KeepName(string disk, string node, string file)
     {
         _names ??= DiskNames.Read(Folder);
-        DiskNames.Keep(Folder, _names, AttachedDiskFinder.KeyOfNode(node), disk);
+        DiskNames.Keep(Folder, _names, disk, node, file);
     }
 
     /// <summary>The backup that runs; null when there is none.</summary>

@@ -3,7 +3,13 @@
 //
 // Its other options (cache, discard…) fall back to the hypervisor's defaults thereby; for a layer that nobody writes
 // they mean nothing.
+//
+// A layer that was opened because an image's header names it has a name that the hypervisor made up, and QEMU reopens
+// no such node ("Cannot change the option 'node-name'", 5.2 to 11.1): that is each lower layer after a plain start with
+// the active one. A machine has another way there, the "reopen" of the qemu-io that its human monitor has; it leaves
+// all other options as they are. A storage daemon has none.
 
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Graph;
@@ -16,6 +22,7 @@ internal static class LayerReopener
 {
     private const string Command = "blockdev-reopen";
     private const string OldCommand = "x-blockdev-reopen";
+    private const string HumanCommand = "human-monitor-command";
 
     /// <summary>Does work while layers are writable.</summary>
     /// <param name="monitor">The hypervisor.</param>
@@ -68,6 +75,12 @@ internal static class LayerReopener
         bool readOnly,
         CancellationToken cancellationToken)
     {
+        if (layer.Name.StartsWith('#') && capabilities.Has(HumanCommand))
+        {
+            await ReopenByQemuIoAsync(monitor, layer, readOnly, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
         if (!capabilities.Has(Command) && !capabilities.Has(OldCommand))
         {
             throw new BackupException(
@@ -102,17 +115,44 @@ internal static class LayerReopener
         }
         catch (QmpException exception) when (exception.ErrorClass != QmpException.MonitorClosed)
         {
-            throw new BackupException(
-                BackupErrorKind.Hypervisor,
-                $"layer '{layer.Name}' ({layer.Filename}) could not be reopened "
-                    + $"{(readOnly ? "read-only" : "writable")}: {exception.Description}{Advice(layer)}",
-                exception);
+            throw Failed(layer, readOnly, exception.Description + Advice(layer), exception);
         }
     }
 
-    // QEMU names a node '#block…' that nobody has named, and takes such a name in no options: not even unchanged.
+    private static async Task ReopenByQemuIoAsync(
+        IMonitor monitor, GraphNode layer, bool readOnly, CancellationToken cancellationToken)
+    {
+        string said;
+        try
+        {
+            var reply = await monitor.ExecuteAsync(
+                new QmpCommand(HumanCommand, new JsonObject
+                {
+                    ["command-line"] = $"qemu-io {layer.Name} \"reopen {(readOnly ? "-r" : "-w")}\"",
+                }),
+                cancellationToken).ConfigureAwait(false);
+            said = reply.ValueKind == JsonValueKind.String ? reply.GetString()!.Trim() : "";
+        }
+        catch (QmpException exception) when (exception.ErrorClass != QmpException.MonitorClosed)
+        {
+            throw Failed(layer, readOnly, exception.Description, exception);
+        }
+
+        // It says nothing when it has done it.
+        if (said.Length > 0)
+        {
+            throw Failed(layer, readOnly, said, null);
+        }
+    }
+
     private static string Advice(GraphNode layer) => layer.Name.StartsWith('#')
-        ? ". QEMU reopens no node that it has named itself: do this while the domain is off, or let the domain be "
-            + "started with a node name for each layer"
+        ? ". QEMU reopens no node that it has named itself: do this while the domain is off (--monitor NAME=PATH), or "
+            + "let the domain be started with a node name for each layer"
         : "";
+
+    private static BackupException Failed(GraphNode layer, bool readOnly, string why, Exception? inner) => new(
+        BackupErrorKind.Hypervisor,
+        $"layer '{layer.Name}' ({layer.Filename}) could not be reopened "
+            + $"{(readOnly ? "read-only" : "writable")}: {why}",
+        inner);
 }

@@ -56,6 +56,31 @@ internal static class CheckpointRule
                 Class = ErrorClass.InvalidArgument,
             };
 
+    /// <summary>Leaves out the disks that cannot keep a bitmap. One that was asked for by its name stays, and is
+    /// refused.</summary>
+    /// <param name="checkpoint">The checkpoint of all disks, everything filled in.</param>
+    /// <param name="disks">The virtual machine's disks.</param>
+    /// <param name="graph">The hypervisor's graph.</param>
+    /// <param name="notes">Takes what is left out, and why.</param>
+    internal static CheckpointDefinition LeaveOut(
+        CheckpointDefinition checkpoint, IReadOnlyList<DomainDisk> disks, GraphSnapshot graph, List<string> notes)
+    {
+        return checkpoint with { Disks = [.. checkpoint.Disks!.Select(Part)] };
+
+        CheckpointDisk Part(CheckpointDisk disk)
+        {
+            var owner = disks.First(candidate => candidate.Name == disk.Name);
+            if (disk.HasBitmap != true || DomainNodes.Find(graph, owner, out _) is not { } node
+                || KindRule.RefuseCheckpoint(node) is not { } reason)
+            {
+                return disk;
+            }
+
+            notes.Add($"checkpoint '{checkpoint.Name}': disk '{disk.Name}' takes no part: {reason}");
+            return new CheckpointDisk(disk.Name) { HasBitmap = false };
+        }
+    }
+
     /// <summary>R6 for each disk that takes part: one bitmap on each active layer.</summary>
     /// <param name="checkpoint">The checkpoint, everything filled in.</param>
     /// <param name="disks">The virtual machine's disks.</param>

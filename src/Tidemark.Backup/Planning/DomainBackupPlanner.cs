@@ -101,6 +101,9 @@ public static class DomainBackupPlanner
         List<BitmapAdd> checkpointBitmaps = [];
         if (checkpoint is not null)
         {
+            checkpoint = request.Checkpoint!.Disks is null
+                ? CheckpointRule.LeaveOut(checkpoint, request.Disks, graph, notes)
+                : checkpoint;
             if (CheckpointRule.PlanBitmaps(
                 checkpoint, request.Disks, graph, request.Granularity, checkpointBitmaps) is { } refused)
             {
@@ -265,9 +268,9 @@ public static class DomainBackupPlanner
             };
         }
 
-        if (BitmapChain.Validate(chain, since) is { IsValid: false } verdict)
+        if ((NotCovered(request, since, disk.Name) ?? BitmapChain.Validate(chain, since).Reason) is { } broken)
         {
-            (isFull, reason) = (true, verdict.Reason!);
+            (isFull, reason) = (true, broken);
             return request.FallBackToFull ? null : conflict with
             {
                 Reason = $"missing or broken bitmap '{since}' for disk '{disk.Name}': {reason}",
@@ -284,6 +287,14 @@ public static class DomainBackupPlanner
 
         return null;
     }
+
+    // A bitmap of a checkpoint's name on a disk that took no part in it is somebody else's: it may record from another
+    // instant on.
+    private static string? NotCovered(DomainBackupRequest request, string since, string disk) =>
+        request.Checkpoints?.GetValueOrDefault(since)?.Disks is { } covered
+            && covered.FirstOrDefault(one => one.Name == disk) is not { HasBitmap: not false }
+            ? "the checkpoint does not cover this disk"
+            : null;
 
     private static DomainPlannedDisk Planned(
         string runId, BackupMode mode, BackupDisk disk, NodeChain chain, int ordinal, bool isFull, string reason)

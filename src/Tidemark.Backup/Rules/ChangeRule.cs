@@ -13,8 +13,12 @@
 //                               bitmap is deleted. Not where the base has the bitmap: a commit's own writes pass it,
 //                               so it then names all that came from the layers
 //
-// What becomes the disk itself (an active commit, a copy) takes along only what is valid, so nothing there can come to
-// look so.
+// What becomes the disk itself takes along only what is valid: a copy starts with no bitmaps of its own. An active
+// commit may make a bitmap valid that the base has already and an overlay lacked, and it is: the job writes to the base
+// all that the overlays hold, and these writes pass the base's bitmap like those of a guest.
+//
+// Bitmaps of different sizes cannot be merged: a disk that grew after a snapshot. The checkpoint is no base for an
+// increment then (BitmapChain.OtherSize), so such a change is refused until it is deleted, which costs nothing.
 
 using Tidemark.Backup.Actions;
 using Tidemark.Backup.Graph;
@@ -76,6 +80,17 @@ public static class ChangeRule
     /// <param name="bottom">The index of the layer that stays below; the chain's length for none.</param>
     public static string? FalselyTrustedAfterStream(NodeChain chain, int bottom) =>
         FalselyTrusted(chain, 1, bottom, static _ => false);
+
+    /// <summary>The bitmap that cannot be merged, because a layer that carries it has another size than the image that
+    /// takes it; null when there is none.</summary>
+    /// <param name="chain">The disk's chain.</param>
+    /// <param name="merge">What is to be merged.</param>
+    /// <param name="size">The size of the image that takes it, as it is then, in bytes.</param>
+    public static string? OfOtherSize(NodeChain chain, IReadOnlyList<TransactionAction> merge, long size) =>
+        merge.OfType<BitmapMerge>().FirstOrDefault(one => one.Sources.Any(source =>
+            source.Name != BitmapChain.ActiveWriteName
+            && chain.Layers.FirstOrDefault(layer => layer.Name == source.Node) is { } layer
+            && layer.VirtualSize != size))?.Target;
 
     private static string? FalselyTrusted(NodeChain chain, int from, int to, Func<string, bool> isInBase)
     {

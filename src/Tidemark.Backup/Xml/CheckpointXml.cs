@@ -108,9 +108,9 @@ public static class CheckpointXml
     }
 
     private static string? CheckName(string? name) =>
-        name is null || CheckpointDefinition.IsName(name) ? name : throw ElementReader.Refuse(
-            $"'{name[..Math.Min(name.Length, 80)]}' is no checkpoint's name: letters, digits, '_', '-' and '.', not "
-            + "beginning with '.'");
+        name is null || CheckpointDefinition.IsName(name)
+            ? name
+            : throw ElementReader.Refuse(CheckpointDefinition.DescribeRefusal(name));
 
     private static long? ReadTime(string? text)
     {

@@ -68,7 +68,7 @@ internal sealed class ElementReader
     internal string? AbsolutePath(string name)
     {
         var path = Attribute(name);
-        return path is null or ['/', _, ..] ? path : throw BadValue(name, path);
+        return path is null or ['/', _, ..] ? path : throw BadValue(name, path, ": it is no full path");
     }
 
     /// <summary>The one child of that name, or null.</summary>
@@ -128,11 +128,11 @@ internal sealed class ElementReader
     internal static BackupException Refuse(string problem) => ErrorClass.Schema.ToException(problem);
 
     /// <summary>That an attribute's value is none of those it can have.</summary>
-    internal BackupException BadValue(string name, string value)
+    internal BackupException BadValue(string name, string value, string why = "")
     {
         const int Most = 80;
         var shown = value.Length <= Most ? value : string.Concat(value.AsSpan(0, Most), "…");
-        return Refuse($"'{shown}' is no value for attribute '{name}' of element '{Name}'");
+        return Refuse($"'{shown}' is no value for attribute '{name}' of element '{Name}'{why}");
     }
 
     // An element with text only.

@@ -166,6 +166,13 @@ internal static class CheckpointVerbs
         var children = command.AddFlag("--children", "And all that follow it.");
         var onlyChildren = command.AddFlag("--children-only", "Not itself, only those.");
         var metadata = command.AddFlag("--metadata", "Only the definition: the bitmaps stay.");
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(children) && result.GetValue(onlyChildren))
+            {
+                result.AddError("--children and --children-only are two choices");
+            }
+        });
         command.SetAction((parsed, token) => context.RunAsync(parsed, async (options, source) =>
         {
             var deleted = await new CheckpointService(options, source).DeleteAsync(

@@ -81,6 +81,11 @@ internal sealed class DomainContext
     /// <exception cref="CliException">It cannot be read.</exception>
     public static T ReadXml<T>(string path, Func<Stream, T> parse)
     {
+        if (path.Length == 0)
+        {
+            throw new UsageException("the name of the XML's file is empty");
+        }
+
         try
         {
             using var stream = path == "-" ? System.Console.OpenStandardInput() : File.OpenRead(path);

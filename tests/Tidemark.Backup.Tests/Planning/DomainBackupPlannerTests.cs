@@ -94,6 +94,67 @@ public sealed class DomainBackupPlannerTests
         Assert.Equal(("vda", "a1", "foreign"), (conflict.Disk, conflict.Node, conflict.Bitmap));
     }
 
+    /// <summary>It may record from another instant on: somebody else's, or what a definition left out.</summary>
+    [Fact]
+    public void A_bitmap_of_that_name_on_a_disk_that_the_checkpoint_does_not_cover_is_no_base()
+    {
+        var request = Request(Push("<disk name='vda' incremental='c1'/><disk name='vdb' incremental='c1'/>")) with
+        {
+            Checkpoints = new Dictionary<string, CheckpointDefinition>
+            {
+                ["c1"] = new()
+                {
+                    Name = "c1",
+                    Disks =
+                    [
+                        new CheckpointDisk("vda") { HasBitmap = true },
+                        new CheckpointDisk("vdb") { HasBitmap = false },
+                    ],
+                },
+            },
+        };
+        var conflict = Assert.IsType<PlanConflict>(
+            DomainBackupPlanner.Plan(request, s_graph, HypervisorCapabilities.Assumed));
+        Assert.Equal(("vdb", ErrorClass.CheckpointInconsistent), (conflict.Disk, conflict.Class));
+        Assert.Contains("does not cover this disk", conflict.Reason, StringComparison.Ordinal);
+        var plan = Assert.IsType<DomainBackupPlan>(DomainBackupPlanner.Plan(
+            request with { FallBackToFull = true }, s_graph, HypervisorCapabilities.Assumed));
+        Assert.Equal([DiskBackupMode.Incremental, DiskBackupMode.Full], plan.Disks.Select(disk => disk.Mode));
+    }
+
+    /// <summary>As with checkpoint-create: only one that was asked for by its name stands in the way.</summary>
+    [Fact]
+    public void A_disk_that_can_keep_no_bitmap_takes_no_part_in_a_checkpoint_of_all()
+    {
+        var request = Request(Push("<disk name='vda'/><disk name='vdr'/>")) with
+        {
+            Disks =
+            [
+                new DomainDisk("vda") { NodeName = "a1", Path = "/srv/a1.qcow2" },
+                new DomainDisk("vdr") { NodeName = "r1", Path = "/srv/r1.raw" },
+            ],
+            Checkpoint = new CheckpointDefinition { Name = "new" },
+        };
+        var plan = Assert.IsType<DomainBackupPlan>(
+            DomainBackupPlanner.Plan(request, s_graph, HypervisorCapabilities.Assumed));
+        Assert.Equal([true, false], plan.Checkpoint!.Disks!.Select(disk => disk.HasBitmap));
+        Assert.Equal([false, true], plan.Disks.Select(disk => disk.Checkpoint is null));
+        Assert.Contains(plan.Notes, note => note.Contains("disk 'vdr' takes no part", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_disk_whose_file_has_no_full_path_says_what_is_to_be_given()
+    {
+        var request = Request(Push("<disk name='vdx'/>")) with
+        {
+            Disks = [new DomainDisk("vdx") { NodeName = "a1", Path = "", Kind = ImageKind.Other }],
+        };
+        var conflict = Assert.IsType<PlanConflict>(
+            DomainBackupPlanner.Plan(request, s_graph, HypervisorCapabilities.Assumed));
+        Assert.Contains("refusing to generate file name for disk 'vdx'", conflict.Reason, StringComparison.Ordinal);
+        Assert.Contains("<target file='…'/>", conflict.Reason, StringComparison.Ordinal);
+    }
+
     /// <summary>It has no bitmap of the checkpoint: the machine's other disks are increments all the same.</summary>
     [Fact]
     public void A_disk_that_is_new_is_read_whole_beside_increments()

@@ -39,6 +39,21 @@ public sealed class ChangeRuleTests
         Assert.Equal(BitmapChain.Commit(good, "mid", "base"), ChangeRule.Commit(good, 1, 2), Same);
     }
 
+    /// <summary>A disk that grew after a snapshot: no hypervisor merges its bitmaps.</summary>
+    [Fact]
+    public void What_cannot_be_merged_for_its_size_is_found()
+    {
+        var grown = Image("top", "low", Bitmap("c"), Bitmap("new")) with { VirtualSize = Size * 2 };
+        var chain = Chain(grown, Image("low", "base", Bitmap("c")), Image("base", null));
+        Assert.Equal(
+            "c", ChangeRule.OfOtherSize(chain, ChangeRule.Commit(chain, top: 0, bottom: 2), grown.VirtualSize));
+        Assert.Equal("c", ChangeRule.OfOtherSize(chain, BitmapChain.Stream(chain, "top", null), grown.VirtualSize));
+        var alone = Chain(grown with { Bitmaps = [Bitmap("new")] }, Image("low", "base"), Image("base", null));
+        Assert.Null(ChangeRule.OfOtherSize(alone, ChangeRule.Commit(alone, top: 0, bottom: 2), grown.VirtualSize));
+        var same = Chain(Image("top", "low", Bitmap("c")), Image("low", null, Bitmap("c")));
+        Assert.Null(ChangeRule.OfOtherSize(same, ChangeRule.Commit(same, top: 0, bottom: 1), Size));
+    }
+
     [Theory]
     [InlineData("gap", true, true)]
     [InlineData("disabled", true, true)]

@@ -57,6 +57,7 @@ public sealed class CheckpointXmlTests
     [InlineData("<domaincheckpoint><name>../escape</name></domaincheckpoint>", "no checkpoint's name")]
     [InlineData("<domaincheckpoint><name>.hidden</name></domaincheckpoint>", "no checkpoint's name")]
     [InlineData("<domaincheckpoint><name>a/b</name></domaincheckpoint>", "no checkpoint's name")]
+    [InlineData("<domaincheckpoint><name>a b</name></domaincheckpoint>", "letters (a to z), digits, '_', '-' and '.'")]
     [InlineData("<domaincheckpoint><parent/></domaincheckpoint>", "has no 'name'")]
     [InlineData("<domaincheckpoint><creationTime>soon</creationTime></domaincheckpoint>", "no number of seconds")]
     [InlineData("<domaincheckpoint><disks/></domaincheckpoint>", "1 to 256 disks")]

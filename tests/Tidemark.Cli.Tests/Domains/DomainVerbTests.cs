@@ -43,6 +43,12 @@ public sealed class DomainVerbTests
         Assert.Contains("<description>the &lt;first&gt;</description>", xml, StringComparison.Ordinal);
         Assert.Contains("<disk name='vda' checkpoint='bitmap' bitmap='c1' size='0'/>", xml, StringComparison.Ordinal);
         await scene.RefusedAsync(1, "no domain checkpoint with matching name 'c9'", "checkpoint-info", "c9");
+        await scene.RefusedAsync(1, "letters (a to z), digits", "checkpoint-create-as", "a b");
+        await scene.RefusedAsync(1, "247 are the most", "checkpoint-create-as", new string('n', 248));
+        await scene.DoAsync("checkpoint-create-as", new string('n', 247));
+        await scene.DoAsync("checkpoint-delete", new string('n', 247));
+        await scene.RefusedAsync(2, "file is empty", "checkpoint-create", "");
+        await scene.RefusedAsync(2, "are two choices", "checkpoint-delete", "c1", "--children", "--children-only");
 
         Assert.Equal(
             "Domain checkpoint c3 deleted\n", await scene.DoAsync("checkpoint-delete", "c2", "--children-only"));
