@@ -87,6 +87,41 @@ public sealed class TransactionTests
             "block-export-add", "{'type':'nbd','id':'w','node-name':'disk','name':'w','writable':true}"));
     }
 
+    /// <summary>What was written before the snapshot lies below the overlay, where the guest's flush does not go: it
+    /// must be on disk by then. The files are copied as a killed engine leaves them.</summary>
+    [Fact]
+    public async Task A_flush_after_a_snapshot_holds_for_what_was_written_before_it()
+    {
+        await using var scene = await EngineScene.StartAsync();
+        await scene.AddImageAsync("disk");
+        await scene.AddImageAsync("over");
+        await scene.AddImageAsync("top");
+        await scene.StartServerAsync();
+        await scene.ExportAsync("disk", "guest", writable: true);
+        var client = await scene.ClientAsync("guest");
+        await using var guest = new Guest(client, new Random(4));
+        await guest.WriteSomewhereAsync(20);
+        await scene.DoAsync("blockdev-snapshot", "{'node':'disk','overlay':'over'}");
+        await guest.WriteSomewhereAsync(20);
+        await scene.DoAsync("blockdev-snapshot", "{'node':'over','overlay':'top'}");
+        await guest.WriteSomewhereAsync(20);
+        await client.FlushAsync(TestContext.Current.CancellationToken);
+
+        await using var next = await EngineScene.StartAsync();
+        string? below = null;
+        foreach (var layer in new[] { "disk", "over", "top" })
+        {
+            File.Copy(scene.File(layer), next.File(layer));
+            await next.AddImageAsync(layer, below);
+            below = layer;
+        }
+
+        await next.StartServerAsync();
+        Assert.True(
+            (await next.ReadNodeAsync("top")).AsSpan().SequenceEqual(guest.Model),
+            "what the guest has flushed is not on disk");
+    }
+
     [Fact]
     public async Task Nothing_happens_when_an_action_is_malformed()
     {

@@ -35,6 +35,7 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
         {
             case RawNodeOptions raw:
                 RequireSame(entry.Options, raw with { File = ((RawNodeOptions)entry.Options).File });
+                await FlushAsync(node, cancellationToken).ConfigureAwait(false);
                 ReplaceFile(node, raw.File);
                 break;
             case Qcow2NodeOptions image:
@@ -129,6 +130,10 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
                 + "every other option must be given as it was");
         }
     }
+
+    // The present child may be where no flush goes any more when another one has its place.
+    private static ValueTask FlushAsync(BlockNode node, CancellationToken cancellationToken) =>
+        node.IsReadOnly ? default : node.FlushAsync(cancellationToken);
 
     private void ReplaceFile(BlockNode node, ChildOptions child)
     {

@@ -10,6 +10,8 @@ namespace Tidemark.Engine.Transactions;
 /// <c>blockdev-snapshot</c>: an overlay that has no backing node yet goes over a disk. The disk's users use the overlay
 /// from then on, and nobody may write the disk any more.
 /// </summary>
+/// <remarks>The disk is flushed first: what was written to it and not flushed yet is below the overlay from then on,
+/// where no flush of a user goes, and a user's next flush promises it.</remarks>
 internal sealed class SnapshotAction(NodeSet nodes, string nodeName, string overlayName) : GraphAction
 {
     private NodeEntry? _disk;
@@ -17,7 +19,7 @@ internal sealed class SnapshotAction(NodeSet nodes, string nodeName, string over
     private IReadOnlyList<BlockChild> _moved = [];
 
     /// <inheritdoc/>
-    public override ValueTask PrepareAsync(CancellationToken cancellationToken)
+    public override async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
         var disk = nodes.Get(nodeName);
         var overlay = nodes.Get(overlayName);
@@ -51,6 +53,11 @@ internal sealed class SnapshotAction(NodeSet nodes, string nodeName, string over
             throw Refuse("Making the overlay's backing image would create a cycle");
         }
 
+        if (!disk.Node.IsReadOnly)
+        {
+            await disk.Node.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         image.SetBacking(disk.Node);
         _moved = BlockGraph.ReplaceParents(disk.Node, image);
         (_disk, _overlay) = (disk, image);
@@ -64,8 +71,6 @@ internal sealed class SnapshotAction(NodeSet nodes, string nodeName, string over
             Abort();
             throw;
         }
-
-        return default;
     }
 
     /// <inheritdoc/>
