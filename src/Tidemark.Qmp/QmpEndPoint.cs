@@ -48,25 +48,7 @@ public sealed record QmpEndPoint
             ? new QmpEndPoint(null, host, port)
             : throw new QmpException(QmpException.GenericError, $"{port} is no TCP port");
 
-    /// <summary>
-    /// Reads <c>qmp:PATH</c> or <c>qmp:HOST:PORT</c>; the prefix may be left out. What holds a slash is a path; an IPv6
-    /// address stands in brackets.
-    /// </summary>
-    /// <exception cref="QmpException">The text names no monitor.</exception>
-    public static QmpEndPoint Parse(string text)
-    {
-        var rest = text.StartsWith(Prefix, StringComparison.Ordinal) ? text[Prefix.Length..] : text;
-        var colon = rest.LastIndexOf(':');
-        if (colon <= 0 || rest.Contains('/', StringComparison.Ordinal)
-            || !int.TryParse(rest.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var port))
-        {
-            return Unix(rest);
-        }
-
-        return Tcp(rest[..colon].Trim('[', ']'), port);
-    }
-
-    /// <summary>The text that <see cref="Parse"/> reads.</summary>
+    /// <summary><c>qmp:PATH</c> or <c>qmp:HOST:PORT</c>, an IPv6 address in brackets.</summary>
     public override string ToString()
     {
         var host = Host?.Contains(':', StringComparison.Ordinal) == true ? $"[{Host}]" : Host;

@@ -19,9 +19,6 @@ public sealed class ExtentList : IReadOnlyList<Extent>
     /// <inheritdoc/>
     public Extent this[int index] => _extents[index];
 
-    /// <summary>The offset after the last extent, or zero for an empty list.</summary>
-    public long End => _extents.Count == 0 ? 0 : _extents[^1].End;
-
     /// <summary>The total number of bytes described.</summary>
     public long Length => _extents.Count == 0 ? 0 : _extents[^1].End - _extents[0].Offset;
 
@@ -59,27 +56,6 @@ public sealed class ExtentList : IReadOnlyList<Extent>
 
     /// <summary>Appends an extent; see <see cref="Append(long, long, ExtentFlags)"/>.</summary>
     public void Append(Extent extent) => Append(extent.Offset, extent.Length, extent.Flags);
-
-    /// <summary>
-    /// Removes what lies outside <c>[offset, offset + length)</c> and shortens the runs that cross its ends.
-    /// </summary>
-    public void Clip(long offset, long length)
-    {
-        var end = offset + length;
-        var kept = 0;
-        for (var index = 0; index < _extents.Count; index++)
-        {
-            var extent = _extents[index];
-            var from = Math.Max(extent.Offset, offset);
-            var to = Math.Min(extent.End, end);
-            if (to > from)
-            {
-                _extents[kept++] = new Extent(from, to - from, extent.Flags);
-            }
-        }
-
-        _extents.RemoveRange(kept, _extents.Count - kept);
-    }
 
     /// <inheritdoc/>
     public IEnumerator<Extent> GetEnumerator() => _extents.GetEnumerator();

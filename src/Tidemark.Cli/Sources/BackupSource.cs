@@ -1,9 +1,11 @@
+using Tidemark.Qmp;
+
 namespace Tidemark.Cli.Sources;
 
 /// <summary>What SOURCE names: an image that nobody has open, or a hypervisor's monitor.</summary>
 internal abstract record BackupSource
 {
-    private const string MonitorPrefix = "qmp:";
+    private const string MonitorPrefix = QmpEndPoint.Prefix;
     private const string LibvirtPrefix = "libvirt:";
 
     private protected BackupSource()

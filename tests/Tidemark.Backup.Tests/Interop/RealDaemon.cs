@@ -39,6 +39,9 @@ internal sealed class RealDaemon : IAsyncDisposable
     /// Without any, the images' headers say what lies below.</summary>
     internal Dictionary<string, string[]> NamedLayers { get; } = [];
 
+    /// <summary>Disks whose images lie behind an NBD server: its socket.</summary>
+    internal Dictionary<string, string> FarSockets { get; } = [];
+
     /// <summary>Whether its process has ended by itself.</summary>
     internal bool HasDied => _process is { HasExited: true };
 
@@ -76,7 +79,13 @@ internal sealed class RealDaemon : IAsyncDisposable
         foreach (var disk in _disks)
         {
             var top = Tops.GetValueOrDefault(disk, DiskPath(disk));
-            arguments.AddRange(["--blockdev", $"driver=file,filename={top},node-name={disk}-file"]);
+            arguments.AddRange(
+            [
+                "--blockdev",
+                (FarSockets.TryGetValue(disk, out var far)
+                    ? $"driver=nbd,server.type=unix,server.path={far}"
+                    : $"driver=file,filename={top}") + $",node-name={disk}-file",
+            ]);
             var below = "";
             foreach (var (index, layer) in NamedLayers.GetValueOrDefault(disk, []).Index())
             {
