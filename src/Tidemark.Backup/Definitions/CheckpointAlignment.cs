@@ -105,7 +105,8 @@ public static class CheckpointAlignment
                 $"bitmap for disk '{owner.Name}' must match checkpoint name '{name}'");
         }
 
-        return disk with { Name = owner.Name, HasBitmap = true, Bitmap = name };
+        // A size is what a bitmap holds when it is asked; none that is written in a definition is taken over.
+        return disk with { Name = owner.Name, HasBitmap = true, Bitmap = name, Size = null };
     }
 
     // By the target's name, or by an image's path that only one disk has.

@@ -15,7 +15,8 @@ public sealed record GraphNode
     /// <summary>Whether the node was opened read-only.</summary>
     public bool IsReadOnly { get; init; }
 
-    /// <summary>What the hypervisor calls the image; not always a path.</summary>
+    /// <summary>The path of the image's file or device where there is one, otherwise what the hypervisor calls the
+    /// image.</summary>
     public string Filename { get; init; } = "";
 
     /// <summary>The format's <c>compat</c> level of a qcow2 node: <c>0.10</c> or <c>1.1</c>; null for other

@@ -80,16 +80,16 @@ public static class GraphParser
                 Driver = GraphField.Text(element, "drv", where),
                 VirtualSize = GraphField.Number(image, "virtual-size", inner),
                 IsReadOnly = GraphField.Flag(element, "ro", where, absent: false),
-                Filename = GraphField.OptionalText(image, "filename", inner) ?? "",
+                Filename = ImageFileName.Plain(GraphField.OptionalText(image, "filename", inner) ?? ""),
                 Compat = compat,
                 ClusterSize = GraphField.OptionalNumber(image, "cluster-size", inner),
                 HasSubclusters = hasSubclusters,
                 Snapshots = ParseSnapshots(image, inner),
                 Bitmaps = ParseBitmaps(element, where),
             },
-            backing.ValueKind == JsonValueKind.Object
+            ImageFileName.Plain((backing.ValueKind == JsonValueKind.Object
                 ? GraphField.OptionalText(backing, "filename", inner)
-                : GraphField.OptionalText(element, "backing_file", where),
+                : GraphField.OptionalText(element, "backing_file", where)) ?? ""),
             backing.ValueKind == JsonValueKind.Object ? GraphField.OptionalText(backing, "format", inner) : null,
             ParseChildren(element, where));
     }
@@ -187,12 +187,12 @@ public static class GraphParser
             return result with { FileNode = child, File = child is null ? NodeLink.Unknown : NodeLink.Known };
         }
 
-        if (node.BackingFilename is not { Length: > 0 } backingFilename)
+        if (node.BackingFilename.Length == 0)
         {
             return result;
         }
 
-        var backing = Only(all, other => other.Node.Name != result.Name && other.Node.Filename == backingFilename
+        var backing = Only(all, other => other.Node.Name != result.Name && other.Node.Filename == node.BackingFilename
             && (node.BackingFormat is null
                 ? !GraphVersions.IsProtocol(other.Node.Driver)
                 : other.Node.Driver == node.BackingFormat));
@@ -259,5 +259,5 @@ public static class GraphParser
     }
 
     private sealed record ParsedNode(
-        GraphNode Node, string? BackingFilename, string? BackingFormat, IReadOnlyDictionary<string, string>? Children);
+        GraphNode Node, string BackingFilename, string? BackingFormat, IReadOnlyDictionary<string, string>? Children);
 }

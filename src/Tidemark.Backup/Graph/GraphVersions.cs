@@ -42,7 +42,8 @@ internal static class GraphVersions
     internal static readonly string[] FiltersOverBacking = ["backup-top", "mirror_top", "commit_top"];
 
     private static readonly string[] s_protocols =
-        ["file", "host_device", "nbd", "http", "https", "null-co", "null-aio", "rbd", "ssh"];
+        ["file", "host_device", "host_cdrom", "nbd", "http", "https", "ftp", "ftps", "null-co", "null-aio", "rbd",
+         "ssh", "iscsi", "gluster", "nfs", "nvme", "io_uring", "virtio-blk-vhost-vdpa"];
 
     /// <summary>Whether a driver reaches bytes itself, under a format or alone.</summary>
     internal static bool IsProtocol(string driver) => s_protocols.Contains(driver, StringComparer.Ordinal);

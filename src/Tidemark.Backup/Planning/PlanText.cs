@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Tidemark.Backup.Definitions;
@@ -57,6 +58,11 @@ public static class PlanText
                 }
 
                 text.Append(']');
+                break;
+            case JsonValue value when value.GetValueKind() == JsonValueKind.String:
+                // A path is shown as it is written: only what JSON demands is escaped.
+                var encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+                text.Append('"').Append(JsonEncodedText.Encode(value.GetValue<string>(), encoder)).Append('"');
                 break;
             default:
                 text.Append(node?.ToJsonString() ?? "null");

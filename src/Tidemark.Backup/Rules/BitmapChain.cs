@@ -150,7 +150,7 @@ public static class BitmapChain
     {
         var (from, to) = Between(chain, top, baseNode);
         var target = chain.Layers[to];
-        return target.Driver == "raw"
+        return ChangeRule.IsRaw(target)
             ? []
             : MergeAll(chain, from, to, target.Name, target, from == 0 ? target.Name : null);
     }
@@ -168,7 +168,7 @@ public static class BitmapChain
     /// <param name="mirror">The new node.</param>
     /// <param name="shallow">Whether only the active layer was copied.</param>
     public static IReadOnlyList<TransactionAction> Copy(NodeChain chain, GraphNode mirror, bool shallow) =>
-        mirror.Driver == "raw"
+        ChangeRule.IsRaw(mirror)
             ? []
             : MergeAll(chain, 0, shallow ? 1 : chain.Layers.Count, mirror.Name, mirror, mirror.Name);
 

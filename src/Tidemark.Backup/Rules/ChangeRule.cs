@@ -28,6 +28,11 @@ namespace Tidemark.Backup.Rules;
 /// <summary>What happens to bitmaps when layers leave a chain, beyond R3.</summary>
 public static class ChangeRule
 {
+    /// <summary>Whether an image is its bytes and nothing else, encrypted or not: a raw node, or a protocol node that
+    /// is a disk's own node.</summary>
+    public static bool IsRaw(GraphNode image) =>
+        image.Driver is "raw" or "luks" || GraphVersions.IsProtocol(image.Driver);
+
     /// <summary>Whether an image can hold persistent bitmaps.</summary>
     public static bool KeepsBitmaps(GraphNode image) => image is { Driver: "qcow2", Compat: not "0.10" };
 

@@ -6,8 +6,10 @@ namespace Tidemark.Backup.Xml;
 /// <summary>libvirt's <c>domainbackup</c>, both ways: what it holds, its defaults, the order in which libvirt prints
 /// it.</summary>
 /// <remarks>
-/// Read strictly: what libvirt's schema refuses is refused here, by name. Wider than the schema in one thing: a disk's
-/// name is any name without a slash, because a hypervisor without libvirt has disks called otherwise than <c>vda</c>.
+/// Read strictly: what libvirt's schema refuses is refused here, by name. Wider than the schema in two things: a disk's
+/// name is any name without a slash, because a hypervisor without libvirt has disks called otherwise than <c>vda</c>;
+/// and a disk's <c>type</c> may always be left out, and its <c>driver</c> stand alone, where the schema wants the one
+/// with the other only in some of its branches.
 /// </remarks>
 public static class BackupXml
 {
@@ -16,7 +18,7 @@ public static class BackupXml
     private static readonly string[] s_formats =
     [
         "raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop", "cow", "qcow", "qcow2",
-        "qed", "vmdk", "luks",
+        "qed", "vmdk",
     ];
 
     /// <summary>Reads a request.</summary>
@@ -128,7 +130,11 @@ public static class BackupXml
             case ServerTransport.Tcp:
                 var host = element.Required("name");
                 server = IsHost(host) ? server with { Host = host } : throw element.BadValue("name", host);
-                server = server with { Port = (int?)element.Number("port", ushort.MaxValue) };
+                server = server with
+                {
+                    // No port can be 0: libvirt takes it as if none were said.
+                    Port = element.Number("port", ushort.MaxValue) is > 0 and { } port ? (int)port : null,
+                };
                 break;
             case ServerTransport.Unix:
                 var socket = element.Required("socket");
@@ -145,10 +151,12 @@ public static class BackupXml
         return server;
     }
 
+    // A name or an address of version 4, or an address of version 6 without brackets and without a zone.
     private static bool IsHost(string text) =>
         text.Length > 0
-        && (text.All(character => char.IsAsciiLetterOrDigit(character) || character is '.' or '-' or '_')
-            || IPAddress.TryParse(text, out _));
+        && (text.All(character => char.IsAsciiLetterOrDigit(character) || character is '.' or '-')
+            || (text.All(character => char.IsAsciiHexDigit(character) || character is ':' or '.')
+                && IPAddress.TryParse(text, out _)));
 
     private static BackupDisk ReadDisk(ElementReader element, BackupMode mode, bool isStatus)
     {
@@ -210,6 +218,11 @@ public static class BackupXml
 
         var kind = element.Word("type", ("file", ImageKind.File), ("block", ImageKind.Block));
         var image = element.Child(ElementOf(mode));
+        if (kind == ImageKind.Block && image is null && mode == BackupMode.Pull)
+        {
+            throw ElementReader.Refuse($"disk '{disk.Name}' of type 'block' needs the element 'scratch'");
+        }
+
         string? format = null;
         if (element.Child("driver") is { } driver)
         {

@@ -75,11 +75,11 @@ public static class CheckpointXml
 
     private static CheckpointDefinition Read(ElementReader root)
     {
-        var name = root.ChildText("name");
+        var name = root.ChildContent("name");
         string? parentName = null;
         if (root.Child("parent") is { } parent)
         {
-            parentName = CheckName(parent.ChildText("name"))
+            parentName = CheckName(parent.ChildContent("name"))
                 ?? throw ElementReader.Refuse("element 'parent' has no 'name'");
             parent.End();
         }
@@ -98,7 +98,7 @@ public static class CheckpointXml
         {
             Name = CheckName(name),
             Description = root.ChildText("description"),
-            CreationTime = ReadTime(root.ChildText("creationTime")),
+            CreationTime = ReadTime(root.ChildContent("creationTime")),
             Parent = parentName,
             Disks = disks,
             Domain = ReadDomain(root),

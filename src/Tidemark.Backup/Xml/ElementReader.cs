@@ -92,7 +92,10 @@ internal sealed class ElementReader
     }
 
     /// <summary>The text of the one child of that name; null when it is missing or empty.</summary>
-    internal string? ChildText(string name)
+    internal string? ChildText(string name) => ChildContent(name) is { Length: > 0 } text ? text : null;
+
+    /// <summary>The text of the one child of that name, which may be empty; null when there is no such child.</summary>
+    internal string? ChildContent(string name)
     {
         if (Child(name) is not { } child)
         {
@@ -100,7 +103,7 @@ internal sealed class ElementReader
         }
 
         child.EndText();
-        return child._element.Value is { Length: > 0 } text ? text : null;
+        return child._element.Value;
     }
 
     /// <summary>The child of that name as it is, or null.</summary>

@@ -6,8 +6,6 @@ namespace Tidemark.Backup.Xml;
 /// <summary>What backups write, as XML: <c>target</c> and <c>scratch</c> with their labels and encryption.</summary>
 internal static class ImageXml
 {
-    private const string DefaultModel = "";
-
     internal static BackupImage Read(ElementReader element, ImageKind kind)
     {
         var attribute = AttributeOf(kind);
@@ -15,7 +13,8 @@ internal static class ImageXml
             $"element '{element.Name}' of a disk of type '{(kind == ImageKind.Block ? "block" : "file")}' has no "
             + $"attribute '{attribute}'");
         List<SecurityLabel> labels = [.. element.Children("seclabel").Select(ReadLabel)];
-        if (labels.DistinctBy(label => label.Model ?? DefaultModel).Count() != labels.Count)
+        List<string> models = [.. labels.Select(label => label.Model).OfType<string>()];
+        if (models.Distinct(StringComparer.Ordinal).Count() != models.Count)
         {
             throw ElementReader.Refuse($"element '{element.Name}' has two labels of one security model");
         }
@@ -50,7 +49,7 @@ internal static class ImageXml
 
     private static SecurityLabel ReadLabel(ElementReader element)
     {
-        var skip = element.YesNo("labelskip") ?? false;
+        var skip = element.Word("labelskip", ("yes", true)) ?? false;
         var relabel = element.YesNo("relabel");
         var label = element.ChildText("label");
         var model = element.Attribute("model");
@@ -60,7 +59,10 @@ internal static class ImageXml
             throw ElementReader.Refuse("a label is given where relabelling is turned off");
         }
 
-        return new SecurityLabel(model, relabel ?? !skip, skip, label);
+        return (label, relabel, skip) is (not null, _, _) or (null, false, false) or (null, null, true)
+            ? new SecurityLabel(model, relabel ?? !skip, skip, label)
+            : throw ElementReader.Refuse(
+                "element 'seclabel' needs just one of relabel='no', labelskip='yes' and a 'label'");
     }
 
     private static ImageEncryption ReadEncryption(ElementReader element)
@@ -81,6 +83,11 @@ internal static class ImageXml
         var cipher = element.Child("cipher");
         var vector = element.Child("ivgen");
         element.End();
+        if (cipher is null != vector is null)
+        {
+            throw ElementReader.Refuse("element 'encryption' needs both of 'cipher' and 'ivgen', or neither");
+        }
+
         return new ImageEncryption(
             format,
             engine,
@@ -105,8 +112,14 @@ internal static class ImageXml
             throw ElementReader.Refuse("element 'secret' needs either 'uuid' or 'usage'");
         }
 
-        return uuid is null || Guid.TryParseExact(uuid, "D", out _)
-            ? new EncryptionSecret(type, uuid?.ToLowerInvariant(), usage)
+        if (uuid is null)
+        {
+            return new EncryptionSecret(type, null, usage);
+        }
+
+        // With dashes or without; printed with them.
+        return Guid.TryParseExact(uuid, "D", out var value) || Guid.TryParseExact(uuid, "N", out value)
+            ? new EncryptionSecret(type, value.ToString("D", CultureInfo.InvariantCulture), null)
             : throw element.BadValue("uuid", uuid);
     }
 
@@ -119,7 +132,9 @@ internal static class ImageXml
             element.Attribute("mode"),
             element.Attribute("hash"));
         element.End();
-        return cipher;
+        return cipher.Mode is null == cipher.Hash is null
+            ? cipher
+            : throw ElementReader.Refuse("element 'cipher' needs both of 'mode' and 'hash', or neither");
     }
 
     private static EncryptionVector ReadVector(ElementReader element)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -32,6 +33,34 @@ internal static class ActionOutput
             writer.WriteEndArray();
         }
 
-        console.Output.Write(Encoding.UTF8.GetString(stream.GetBuffer().AsSpan(0, (int)stream.Length)) + "\n");
+        console.Output.Write(Plain(Encoding.UTF8.GetString(stream.GetBuffer().AsSpan(0, (int)stream.Length))) + "\n");
+    }
+
+    // Only what JSON demands is escaped, with small digits, as libvirt prints it: the writer escapes more than that.
+    private static string Plain(string json)
+    {
+        var text = new StringBuilder(json.Length);
+        for (var index = 0; index < json.Length; index++)
+        {
+            if (json[index] != '\\')
+            {
+                text.Append(json[index]);
+            }
+            else if (json[++index] != 'u')
+            {
+                text.Append('\\').Append(json[index]);
+            }
+            else
+            {
+                var digits = json.AsSpan(index + 1, 4);
+                var character = (char)ushort.Parse(digits, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+                _ = character < ' '
+                    ? text.Append(CultureInfo.InvariantCulture, $"\\u{(int)character:x4}")
+                    : text.Append(character);
+                index += digits.Length;
+            }
+        }
+
+        return text.ToString();
     }
 }

@@ -110,7 +110,9 @@ internal static class BitmapPlans
 
         foreach (var bitmap in node.Bitmaps)
         {
-            text.Append(culture, $" {bitmap.Name,8}: record:{Digit(bitmap.IsRecording)} busy:{Digit(bitmap.IsBusy)} ");
+            // At least eight bytes wide, as libvirt counts.
+            text.Append(' ', Math.Max(0, 8 - Encoding.UTF8.GetByteCount(bitmap.Name)));
+            text.Append(culture, $" {bitmap.Name}: record:{Digit(bitmap.IsRecording)} busy:{Digit(bitmap.IsBusy)} ");
             text.Append(culture, $"persist:{Digit(bitmap.IsPersistent)} inconsist:{Digit(bitmap.IsInconsistent)} ");
             text.Append(culture, $"gran:{bitmap.Granularity} dirty:{bitmap.Count}\n");
         }
@@ -118,7 +120,9 @@ internal static class BitmapPlans
         if (node.Snapshots.Count > 0)
         {
             text.Append(" internal snapshots:");
-            foreach (var snapshot in node.Snapshots.OrderBy(snapshot => snapshot.Name, StringComparer.Ordinal))
+            foreach (var snapshot in node.Snapshots.OrderBy(
+                snapshot => Encoding.UTF8.GetBytes(snapshot.Name),
+                Comparer<byte[]>.Create(static (left, right) => left.AsSpan().SequenceCompareTo(right))))
             {
                 text.Append(culture, $" '{snapshot.Name}'{(snapshot.VmStateSize > 0 ? "(*)" : "")}");
             }

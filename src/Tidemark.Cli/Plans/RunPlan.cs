@@ -175,7 +175,7 @@ internal sealed class RunPlan
         var roots = ActiveLayers.Of(graph);
         if (parsed.GetValue(_disks) is not { } text)
         {
-            return [.. roots.Select(node => Describe(NameOf(node, roots, backup), node))];
+            return GuessDisks(roots, backup);
         }
 
         List<DomainDisk> disks = [];
@@ -198,20 +198,49 @@ internal sealed class RunPlan
     }
 
     // A list of nodes does not tell what the machine calls its disks. An XML that was written for the machine does: a
-    // name of its that is no node's is the disk whose file is called so, where there is just one.
-    private string NameOf(GraphNode node, IReadOnlyList<GraphNode> roots, BackupDefinition backup)
+    // name of its that is no node's is the disk whose file is called so, where there is just one; and where one name
+    // and one disk are left over, they belong together.
+    private List<DomainDisk> GuessDisks(IReadOnlyList<GraphNode> roots, BackupDefinition backup)
     {
-        var stem = StemOf(node);
-        if (backup.Disks?.Any(disk => disk.Name == stem) != true
-            || roots.Any(other => other.Name == stem || (other != node && StemOf(other) == stem)))
+        List<string> wanted = [.. (backup.Disks ?? []).Select(disk => disk.Name).Distinct(StringComparer.Ordinal)];
+        List<string> open = [.. wanted.Where(name => !roots.Any(root => root.Name == name))];
+        Dictionary<GraphNode, string> names = [];
+        foreach (var name in open)
         {
-            return node.Name;
+            if (roots.Where(root => StemOf(root) == name).ToList() is [var node])
+            {
+                names[node] = Say(name, node, $"by its file '{node.Filename}'");
+            }
         }
 
+        open.RemoveAll(names.ContainsValue);
+        if (open is [var last]
+            && roots.Where(root => !names.ContainsKey(root) && !wanted.Contains(root.Name)).ToList() is [var left])
+        {
+            names[left] = Say(last, left, "the only one left");
+            open.Clear();
+        }
+
+        if (open is [var missing, ..])
+        {
+            throw new CliException(
+                $"no disk named '{missing}': the list of nodes does not tell; write --disks NAME=NODE,…; the active "
+                    + $"layers are {string.Join(", ", roots.Select(root => $"'{root.Name}' ({root.Filename})"))}");
+        }
+
+        // In the XML's order as far as it names them: the machine's own order is not known.
+        return
+        [
+            .. roots.Select(node => Describe(names.GetValueOrDefault(node) ?? node.Name, node))
+                .OrderBy(disk => wanted.IndexOf(disk.Name) is >= 0 and var index ? index : wanted.Count),
+        ];
+    }
+
+    private string Say(string name, GraphNode node, string reason)
+    {
         _console.WriteMessage(
-            $"disk '{stem}' is taken to be node '{node.Name}', by its file '{node.Filename}'; --disks NAME=NODE says "
-                + "otherwise");
-        return stem;
+            $"disk '{name}' is taken to be node '{node.Name}', {reason}; --disks NAME=NODE says otherwise");
+        return name;
     }
 
     private static string StemOf(GraphNode node) => Path.GetFileName(node.Filename).Split('.')[0];

@@ -27,6 +27,40 @@ public sealed class GraphParserTests
             new NodeBitmap("c", 65536, 0, true, true, false, false), Assert.Single(node.Bitmaps));
     }
 
+    [Theory]
+    [InlineData("""{"driver": "qcow2", "file": {"driver": "file", "filename": "/i/a"}}""", "/i/a")]
+    [InlineData("""{"backing": {}, "driver": "raw", "file": {"driver": "host_device", "filename": "/dev/a"}}""", "/dev/a")]
+    [InlineData("""{"driver": "raw", "offset": 512, "file": {"driver": "file", "filename": "/i/a"}}""", null)]
+    [InlineData("""{"driver": "raw", "file": {"driver": "file", "filename": "/i/a", "locking": "off"}}""", null)]
+    [InlineData("""{"driver": "throttle", "file": {"driver": "file", "filename": "/i/a"}}""", null)]
+    [InlineData("""{"driver": "qcow2", "file": {"driver": "nbd", "filename": "/i/a"}}""", null)]
+    [InlineData("""{"driver": "qcow2", "file": "node"}""", null)]
+    [InlineData("""{"driver": "qcow2", "file": {"driver": "file", "filename": "\uD800"}}""", null)]
+    [InlineData("""{"driver": """, null)]
+    [InlineData("[]", null)]
+    public void An_image_that_is_described_is_known_by_its_file(string description, string? path)
+    {
+        var node = JsonNode.Parse(Node)!;
+        node["image"]!["filename"] = "json:" + description;
+        Assert.Equal(path ?? "json:" + description, Parse(node).Find("a")!.Filename);
+    }
+
+    [Fact]
+    public void A_backing_image_that_is_described_is_found()
+    {
+        var top = JsonNode.Parse(Node)!;
+        var below = JsonNode.Parse(Node)!;
+        const string Description = """json:{"driver": "qcow2", "file": {"driver": "file", "filename": "/i/b"}}""";
+        top["backing_file"] = Description;
+        below["node-name"] = "b";
+        below["image"]!["filename"] = Description;
+        var graph = GraphParser.Parse(new GraphReplies
+        {
+            NamedBlockNodes = JsonSerializer.SerializeToElement(new JsonArray(top, below)),
+        });
+        Assert.Equal(["a", "b"], graph.ChainOf(graph.Find("a")!).Layers.Select(layer => layer.Name));
+    }
+
     [Fact]
     public void Fields_that_are_not_known_are_ignored_wherever_they_stand()
     {

@@ -5,6 +5,8 @@ namespace Tidemark.Backup.Tests.Xml;
 
 public sealed class BackupXmlTests
 {
+    private const string Secret = "<secret type='passphrase' usage='u'/>";
+
     // Every element and attribute that the form has, as it is printed.
     private static readonly string s_everything =
         """
@@ -91,6 +93,27 @@ public sealed class BackupXmlTests
         { "<domainbackup xmlns='urn:x'/>", "the element is" },
         { "<domaincheckpoint/>", "the element is 'domaincheckpoint'" },
         { PullScratch("<driver type='raw'/>"), "requires qcow2 driver" },
+        { Push("<disk name='vda'><driver type='luks'/></disk>"), "'luks' is no value for attribute 'type'" },
+        { Pull("<server name='[::1]'/>"), "'[::1]' is no value for attribute 'name'" },
+        { Pull("<server name='fe80::1%eth0'/>"), "'fe80::1%eth0' is no value for attribute 'name'" },
+        { Pull("<server name='a_b'/>"), "'a_b' is no value for attribute 'name'" },
+        { Pull("<server name='::1'/><disks><disk name='vda' type='block'/></disks>"), "needs the element 'scratch'" },
+        { Push(Labelled("<seclabel model='dac'/>")), "just one of relabel='no'" },
+        { Push(Labelled("<seclabel model='dac' relabel='yes'/>")), "just one of relabel='no'" },
+        { Push(Labelled("<seclabel relabel='no' labelskip='yes'/>")), "just one of relabel='no'" },
+        { Push(Labelled("<seclabel labelskip='no'/>")), "'no' is no value for attribute 'labelskip'" },
+        { Push(Labelled("<seclabel relabel='no'><label>l</label></seclabel>")), "relabelling is turned off" },
+        {
+            Push(Labelled("<seclabel model='dac' relabel='no'/><seclabel model='dac' labelskip='yes'/>")),
+            "two labels of one security model"
+        },
+        { Push(Encrypted(Secret + "<cipher name='aes' size='256'/>")), "both of 'cipher' and 'ivgen'" },
+        { Push(Encrypted(Secret + "<ivgen name='plain64'/>")), "both of 'cipher' and 'ivgen'" },
+        {
+            Push(Encrypted(Secret + "<cipher name='aes' size='256' mode='xts'/><ivgen name='plain64'/>")),
+            "both of 'mode' and 'hash'"
+        },
+        { Push(Encrypted("<secret type='passphrase' uuid='0a81f5b2'/>")), "'0a81f5b2' is no value" },
     };
 
     [Fact]
@@ -109,6 +132,22 @@ public sealed class BackupXmlTests
         Assert.Null(pull.Server.Tls);
         Assert.Equal(new BackupDisk("a"), pull.Disks![0]);
     }
+
+    [Fact]
+    public void A_port_of_zero_is_none_and_a_uuid_is_printed_with_dashes()
+    {
+        Assert.Null(BackupXml.Parse(Pull("<server name='10.0.0.1' port='0'/>")).Server!.Port);
+        Assert.Equal(10809, BackupXml.Parse(Pull("<server name='a-1.b' port='010809'/>")).Server!.Port);
+        var backup = BackupXml.Parse(
+            Push(Encrypted("<secret type='passphrase' uuid='0A81F5B284037B23C8D621CCC2F80D6F'/>")));
+        Assert.Contains(
+            "uuid='0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f'", BackupXml.Format(backup), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Labels_that_name_no_model_may_be_several() =>
+        Assert.Equal(2, BackupXml.Parse(Push(Labelled("<seclabel relabel='no'/><seclabel labelskip='yes'/>")))
+            .Disks![0].Image!.Labels.Count);
 
     [Theory]
     [MemberData(nameof(Refused))]
@@ -185,6 +224,9 @@ public sealed class BackupXmlTests
 
     private static string PullScratch(string more) =>
         Pull($"<server name='a'/><disks><disk name='a' type='file'>{more}<scratch file='/a'/></disk></disks>");
+
+    private static string Labelled(string content) =>
+        $"<disk name='a' type='file'><target file='/a'>{content}</target></disk>";
 
     private static string Encrypted(string content) =>
         "<disk name='a' type='file'><target file='/a'><encryption format='luks'>"

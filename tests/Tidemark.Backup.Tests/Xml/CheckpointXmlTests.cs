@@ -58,6 +58,9 @@ public sealed class CheckpointXmlTests
     [InlineData("<domaincheckpoint><name>.hidden</name></domaincheckpoint>", "no checkpoint's name")]
     [InlineData("<domaincheckpoint><name>a/b</name></domaincheckpoint>", "no checkpoint's name")]
     [InlineData("<domaincheckpoint><name>a b</name></domaincheckpoint>", "letters (a to z), digits, '_', '-' and '.'")]
+    [InlineData("<domaincheckpoint><name/></domaincheckpoint>", "no checkpoint's name")]
+    [InlineData("<domaincheckpoint><creationTime/></domaincheckpoint>", "no number of seconds")]
+    [InlineData("<domaincheckpoint><parent><name/></parent></domaincheckpoint>", "no checkpoint's name")]
     [InlineData("<domaincheckpoint><parent/></domaincheckpoint>", "has no 'name'")]
     [InlineData("<domaincheckpoint><creationTime>soon</creationTime></domaincheckpoint>", "no number of seconds")]
     [InlineData("<domaincheckpoint><disks/></domaincheckpoint>", "1 to 256 disks")]
@@ -92,6 +95,17 @@ public sealed class CheckpointXmlTests
             () => CheckpointAlignment.Align(CheckpointXml.Parse(xml), s_machine, 1, null));
         Assert.Equal(ErrorClass.Unsupported, exception.Class);
         Assert.Contains(message, exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_size_that_is_written_is_not_taken_over()
+    {
+        var checkpoint = CheckpointXml.Parse(
+            "<domaincheckpoint><name>c</name><creationTime>1</creationTime><disks><disk name='vda' size='7'/></disks>"
+                + "</domaincheckpoint>");
+        Assert.Equal(7, checkpoint.Disks![0].Size);
+        Assert.Null(CheckpointAlignment.Align(checkpoint, s_machine, 1, null).Disks![0].Size);
+        Assert.Null(CheckpointAlignment.AlignRedefinition(checkpoint, s_machine).Disks![0].Size);
     }
 
     [Fact]

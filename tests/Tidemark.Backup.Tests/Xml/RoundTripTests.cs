@@ -129,14 +129,21 @@ public sealed class RoundTripTests
             Image = new BackupImage("/" + Text(random))
             {
                 Labels = random.Next(2) == 0 ? [] : [new SecurityLabel(Text(random), true, false, Text(random))],
-                Encryption = random.Next(2) == 0 ? null : new ImageEncryption(
-                    "luks",
-                    random.Next(2) == 0 ? null : "qemu",
-                    new EncryptionSecret("passphrase", null, Text(random)),
-                    random.Next(2) == 0 ? null : new EncryptionCipher(Text(random), 256, null, Text(random)),
-                    random.Next(2) == 0 ? null : new EncryptionVector(Text(random), null)),
+                Encryption = Encryption(random),
             },
         };
+    }
+
+    private static ImageEncryption? Encryption(Random random)
+    {
+        // The schema has the two together or neither.
+        var hasCipher = random.Next(2) == 0;
+        return random.Next(2) == 0 ? null : new ImageEncryption(
+            "luks",
+            random.Next(2) == 0 ? null : "qemu",
+            new EncryptionSecret("passphrase", null, Text(random)),
+            hasCipher ? new EncryptionCipher(Text(random), 256, Text(random), Text(random)) : null,
+            hasCipher ? new EncryptionVector(Text(random), null) : null);
     }
 
     private static string Text(Random random) =>

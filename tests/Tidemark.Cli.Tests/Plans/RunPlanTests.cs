@@ -100,6 +100,49 @@ public sealed class RunPlanTests
             "disk 't' is taken to be node 'top', by its file '/i/t.qcow2'", error, StringComparison.Ordinal);
     }
 
+    /// <summary>The hypervisor describes an image, rather than name its file, where its chain is another than the
+    /// header says: the file counts. The order is the XML's.</summary>
+    [Fact]
+    public async Task Disks_are_found_by_described_files_and_in_the_order_of_the_xml()
+    {
+        const string Two =
+            """
+            [{"node-name": "libvirt-1-format", "drv": "qcow2",
+              "image": {"virtual-size": 1048576, "filename": "/i/vdb.qcow2"}},
+             {"node-name": "libvirt-2-format", "drv": "qcow2", "image": {"virtual-size": 1048576, "filename":
+              "json:{\"backing\": {}, \"driver\": \"qcow2\", \"file\": {\"driver\": \"file\", \"filename\": \"/i/vda.s1\"}}"}}]
+            """;
+        var (exit, output, error) = await RunOnAsync(
+            Two, "<domainbackup><disks><disk name='vda'/><disk name='vdb'/></disks></domainbackup>", null);
+        Assert.True(exit == 0, error);
+        Assert.Contains(
+            "disk vda: node libvirt-2-format, 1048576 bytes, full\ndisk vdb: node libvirt-1-format, ",
+            output,
+            StringComparison.Ordinal);
+        Assert.Contains("C: create /i/vda.s1.0\n", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task One_name_and_one_disk_that_are_left_over_belong_together()
+    {
+        var (exit, output, error) = await RunAsync(Pull, null);
+        Assert.True(exit == 0, error);
+        Assert.Contains("disk vda: node top, 1048576 bytes, incremental since c1\n", output, StringComparison.Ordinal);
+        Assert.Contains("disk 'vda' is taken to be node 'top'", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Where_names_could_be_several_disks_the_nodes_are_told()
+    {
+        var (exit, output, error) = await RunAsync(
+            "<domainbackup><disks><disk name='vda'/><disk name='vdb'/></disks></domainbackup>", null);
+        Assert.Equal(1, exit);
+        Assert.Empty(output);
+        Assert.Contains("no disk named 'vda'", error, StringComparison.Ordinal);
+        Assert.Contains("--disks NAME=NODE", error, StringComparison.Ordinal);
+        Assert.Contains("'top' (/i/t.qcow2)", error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("--secret-file", "other=/k", 1, "secret 'other' is no image's")]
     [InlineData("--secret-file", "no file", 2, "is not SECRET=FILE")]
@@ -115,13 +158,16 @@ public sealed class RunPlanTests
         Assert.Contains(message, error, StringComparison.Ordinal);
     }
 
-    private static async Task<(int Exit, string Output, string Error)> RunAsync(
-        string backup, string? checkpoint, params string[] options)
+    private static Task<(int Exit, string Output, string Error)> RunAsync(
+        string backup, string? checkpoint, params string[] options) => RunOnAsync(Nodes, backup, checkpoint, options);
+
+    private static async Task<(int Exit, string Output, string Error)> RunOnAsync(
+        string nodes, string backup, string? checkpoint, params string[] options)
     {
         using var directory = new TemporaryDirectory();
         var token = TestContext.Current.CancellationToken;
         string Place(string name) => Path.Combine(directory.Path, name);
-        await File.WriteAllTextAsync(Place("nodes"), Nodes, token);
+        await File.WriteAllTextAsync(Place("nodes"), nodes, token);
         await File.WriteAllTextAsync(Place("backup"), backup, token);
         await File.WriteAllTextAsync(Place("checkpoint"), checkpoint ?? "", token);
         string[] more = checkpoint is null ? [] : ["--checkpoint", Place("checkpoint")];
