@@ -1,11 +1,10 @@
 using System.Diagnostics;
 using Tidemark.Backup.Definitions;
-using Tidemark.Testing;
 
 namespace Tidemark.Backup.Tests.Interop;
 
-/// <summary>A disk whose image lies behind a server, which the hypervisor opens over the network: it is backed up as any
-/// other, its bitmaps are kept in it, and the scratch is a local file.</summary>
+/// <summary>A disk whose image lies behind a server, which the hypervisor opens over the network: it is backed up as
+/// any other, its bitmaps are kept in it, and the scratch is a local file.</summary>
 [Trait("Category", "Interop")]
 public sealed class NetworkDiskTests
 {
