@@ -85,7 +85,7 @@ internal sealed class InterruptedBegin
                 continue;
             }
 
-            var step = DomainBackupSteps.Export(disk.Name, disk.TargetNode, export.Id, export.Name, export.Bitmap);
+            var step = StepParts.Export(disk.Name, disk.TargetNode, export.Id, export.Name, export.Bitmap);
             if (!step.Undo.All(record.Undo.Contains))
             {
                 journal.WillDo(step.Undo);

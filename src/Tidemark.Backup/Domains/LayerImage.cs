@@ -2,7 +2,6 @@ using System.Text.Json.Nodes;
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Graph;
 using Tidemark.Backup.Planning;
-using Tidemark.Qmp;
 
 namespace Tidemark.Backup.Domains;
 
@@ -38,28 +37,17 @@ internal static class LayerImage
 
         if (!reuse && !isDevice && format == "raw")
         {
-            yield return Create(names, ordinal, $"make '{path}' as large as the disk", new JsonObject
-            {
-                ["driver"] = "file",
-                ["filename"] = path,
-                ["size"] = disk.VirtualSize,
-            });
+            yield return StepParts.Create(
+                $"make '{path}' as large as the disk",
+                names.CreateJob(ordinal),
+                new JsonObject { ["driver"] = "file", ["filename"] = path, ["size"] = disk.VirtualSize });
         }
 
-        yield return new PlanStep.Command(
-            $"open '{path}'",
-            new QmpCommand("blockdev-add", new JsonObject
-            {
-                ["driver"] = isDevice ? "host_device" : "file",
-                ["node-name"] = fileNode,
-                ["filename"] = path,
-                ["read-only"] = false,
-                ["discard"] = "unmap",
-            }),
-            [new UndoAction.Node(fileNode)]);
+        yield return StepParts.OpenFile($"open '{path}'", fileNode, path, isDevice);
         if (!reuse && format == "qcow2")
         {
-            yield return Create(names, ordinal, $"format '{path}'", Format(fileNode, disk, backing));
+            yield return StepParts.Create(
+                $"format '{path}'", names.CreateJob(ordinal), Format(fileNode, disk, backing));
         }
 
         JsonObject options = new()
@@ -75,10 +63,7 @@ internal static class LayerImage
             options["discard"] = "unmap";
         }
 
-        yield return new PlanStep.Command(
-            $"open the {format} in '{path}'",
-            new QmpCommand("blockdev-add", options),
-            [new UndoAction.Node(names.Node(ordinal))]);
+        yield return StepParts.Open($"open the {format} in '{path}'", names.Node(ordinal), options);
     }
 
     /// <summary>Refuses what cannot be an image's path or format.</summary>
@@ -117,14 +102,4 @@ internal static class LayerImage
 
         return options;
     }
-
-    private static PlanStep.Job Create(ChangeNames names, int ordinal, string purpose, JsonObject options) => new(
-        purpose,
-        new QmpCommand("blockdev-create", new JsonObject
-        {
-            ["job-id"] = names.CreateJob(ordinal),
-            ["options"] = options,
-        }),
-        names.CreateJob(ordinal),
-        [new UndoAction.Job(names.CreateJob(ordinal))]);
 }

@@ -12,16 +12,11 @@
 //   it is found by every version, in every order, with or without filters in between (up to QEMU 5.1 the walk stops at
 //   a filter with a file child, which is why the disk's node is no good place). The job gets no bitmap: with sync=none
 //   it only saves what the guest overwrites. The bitmap vanishes with the scratch node.
-//
-// The order: everything that can fail without harm first (directories, scratch images, servers), then the one
-// transaction that is the point in time, then what publishes it. Undone last to first.
 
-using System.Text.Json.Nodes;
 using Tidemark.Backup.Actions;
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Graph;
 using Tidemark.Backup.Rules;
-using Tidemark.Qmp;
 
 namespace Tidemark.Backup.Planning;
 
@@ -76,9 +71,7 @@ public static class BackupPlanner
             CheckpointId = new RunNames(request.RunId).Checkpoint,
             Mode = request.Mode,
             Disks = disks,
-            Steps = request.Mode == BackupMode.Pull
-                ? PullSteps(request, disks, chains, capabilities)
-                : PushSteps(request, disks, chains, capabilities),
+            Steps = new BackupSteps(request, disks, chains, capabilities).Build(),
             Nbd = request.Nbd,
             Notes = notes,
         };
@@ -161,28 +154,12 @@ public static class BackupPlanner
             return Refuse("its size is zero", "Leave it out");
         }
 
-        // A job's filter directly over the disk: the hypervisor would refuse a second job.
-        foreach (var node in graph.Nodes)
+        if (DomainNodes.OtherJob(graph, disk.Node) is { } busy)
         {
-            if (node.Name.StartsWith('#') && node.Driver is "copy-before-write" or "backup-top" or "mirror_top"
-                or "commit_top"
-                && (node.FileNode ?? node.BackingNode) == disk.Node.Name)
-            {
-                return Refuse(
-                    $"another job works on node '{disk.Node.Name}' ({node.Driver} filter '{node.Name}'; jobs: "
-                        + $"{Jobs(graph)})",
-                    "Wait for its end, or cancel it");
-            }
+            return Refuse($"another job works on node '{disk.Node.Name}' ({busy})", "Wait for its end, or cancel it");
         }
 
         return null;
-    }
-
-    private static string Jobs(GraphSnapshot graph)
-    {
-        const int Most = 5;
-        return graph.Jobs.Count == 0 ? "none listed" : string.Join(", ", graph.Jobs.Take(Most).Select(job =>
-            $"'{job.Id}'"));
     }
 
     private static PlannedDisk PlanDisk(
@@ -273,225 +250,5 @@ public static class BackupPlanner
         }
 
         return warnings;
-    }
-
-    private static List<PlanStep> PullSteps(
-        PlanRequest request, List<PlannedDisk> disks, List<NodeChain> chains, HypervisorCapabilities capabilities)
-    {
-        var names = new RunNames(request.RunId);
-        List<PlanStep> steps =
-        [
-            new PlanStep.CheckScratch(
-                "look at the scratch's file system",
-                [.. disks.Select(disk => ScratchDirectory(request, disk)).Distinct()],
-                capabilities.BreaksSnapshot ? 0 : BackupLimits.ScratchFloor),
-        ];
-        if (request.RunDirectory is { } directory)
-        {
-            steps.Add(new PlanStep.MakeDirectory("make the run's directory", directory));
-        }
-
-        foreach (var disk in disks)
-        {
-            steps.AddRange(ScratchSteps(request, names, disk));
-        }
-
-        if (!request.NbdRuns)
-        {
-            List<UndoAction> undo = [];
-            if (request.Nbd.Path is { } socket)
-            {
-                undo.Add(new UndoAction.ServerSocket(socket));
-            }
-
-            undo.Add(new UndoAction.NbdServer(request.Nbd));
-            steps.Add(new PlanStep.Command(
-                "start the hypervisor's NBD server",
-                new QmpCommand("nbd-server-start", new JsonObject { ["addr"] = request.Nbd.ToLegacyJson() }),
-                undo));
-        }
-
-        steps.Add(PointInTime(
-            request, disks, chains, capabilities.BreaksSnapshot, disk => names.ScratchNode(disk.Ordinal)));
-        foreach (var disk in disks)
-        {
-            JsonObject export = new()
-            {
-                ["type"] = "nbd",
-                ["id"] = disk.ExportName,
-                ["node-name"] = names.ScratchNode(disk.Ordinal),
-                ["writable"] = false,
-                ["name"] = disk.ExportName,
-            };
-            if (disk.Temporary is { } temporary)
-            {
-                export["bitmaps"] = new JsonArray((JsonNode)temporary.Name);
-            }
-
-            steps.Add(new PlanStep.Command(
-                $"export the frozen view of disk '{disk.Name}'",
-                new QmpCommand("block-export-add", export),
-                [new UndoAction.Export(disk.ExportName)]));
-        }
-
-        steps.Add(new PlanStep.Transfer("read the frozen views"));
-        return steps;
-    }
-
-    private static PlanStep[] ScratchSteps(PlanRequest request, RunNames names, PlannedDisk disk)
-    {
-        var fileNode = names.ScratchFileNode(disk.Ordinal);
-        var node = names.ScratchNode(disk.Ordinal);
-        var path = $"{ScratchDirectory(request, disk)}/{names.ScratchFile(disk.Ordinal)}";
-        var createFile = names.CreateJob(disk.Ordinal, "file");
-        var createFormat = names.CreateJob(disk.Ordinal, "qcow2");
-        return
-        [
-            new PlanStep.Job(
-                $"create the scratch file of disk '{disk.Name}'",
-                CreateImage(createFile, new JsonObject { ["driver"] = "file", ["filename"] = path, ["size"] = 0 }),
-                createFile,
-                [new UndoAction.LocalFile(path), new UndoAction.Job(createFile)]),
-            new PlanStep.Command(
-                $"open the scratch file of disk '{disk.Name}'",
-                new QmpCommand("blockdev-add", new JsonObject
-                {
-                    ["driver"] = "file",
-                    ["node-name"] = fileNode,
-                    ["filename"] = path,
-                    ["read-only"] = false,
-                    ["discard"] = "unmap",
-                }),
-                [new UndoAction.Node(fileNode)]),
-            new PlanStep.Unlink($"unlink the scratch file of disk '{disk.Name}'", path),
-            new PlanStep.Job(
-                $"format the scratch of disk '{disk.Name}'",
-                CreateImage(createFormat, new JsonObject
-                {
-                    ["driver"] = "qcow2",
-                    ["file"] = fileNode,
-                    ["size"] = disk.Size,
-                    ["cluster-size"] = BackupLimits.ScratchClusterSize,
-                }),
-                createFormat,
-                [new UndoAction.Job(createFormat)]),
-            new PlanStep.Command(
-                $"open the scratch of disk '{disk.Name}' over its node",
-                new QmpCommand("blockdev-add", new JsonObject
-                {
-                    ["driver"] = "qcow2",
-                    ["node-name"] = node,
-                    ["file"] = fileNode,
-                    ["backing"] = disk.NodeName,
-                    ["read-only"] = false,
-                    ["discard"] = "unmap",
-                }),
-                [new UndoAction.Node(node)]),
-        ];
-    }
-
-    private static List<PlanStep> PushSteps(
-        PlanRequest request, List<PlannedDisk> disks, List<NodeChain> chains, HypervisorCapabilities capabilities)
-    {
-        var names = new RunNames(request.RunId);
-        List<PlanStep> steps = [];
-        List<UndoAction> serveUndo = [];
-        if (request.RunDirectory is { } directory)
-        {
-            steps.Add(new PlanStep.MakeDirectory("make the run's directory", directory));
-        }
-
-        if (request.Nbd.Path is { } socket)
-        {
-            serveUndo.Add(new UndoAction.LocalFile(socket));
-        }
-
-        steps.Add(new PlanStep.Serve(
-            "offer the repository to the hypervisor", request.Nbd, [.. disks.Select(disk => disk.ExportName)],
-                serveUndo));
-        foreach (var disk in disks)
-        {
-            var node = names.TargetNode(disk.Ordinal);
-            steps.Add(new PlanStep.Command(
-                $"connect the hypervisor to the target of disk '{disk.Name}'",
-                new QmpCommand("blockdev-add", new JsonObject
-                {
-                    ["driver"] = "nbd",
-                    ["node-name"] = node,
-                    ["server"] = request.Nbd.ToJson(),
-                    ["export"] = disk.ExportName,
-                    ["read-only"] = false,
-                }),
-                [new UndoAction.Node(node)]));
-        }
-
-        steps.Add(PointInTime(
-            request, disks, chains, capabilities.BreaksSnapshot, disk => names.TargetNode(disk.Ordinal)));
-        steps.Add(new PlanStep.Transfer("wait for the jobs"));
-        return steps;
-    }
-
-    private static PlanStep.Transaction PointInTime(
-        PlanRequest request,
-        List<PlannedDisk> disks,
-        List<NodeChain> chains,
-        bool breakSnapshot,
-        Func<PlannedDisk, string> target)
-    {
-        List<TransactionAction> actions = [];
-        List<UndoAction> bitmapUndo = [];
-        List<UndoAction> jobUndo = [];
-        foreach (var disk in disks)
-        {
-            if (disk.Checkpoint is { } checkpoint)
-            {
-                actions.Add(BitmapChain.Create(chains[disk.Ordinal], checkpoint.Name, disk.Granularity));
-                bitmapUndo.Add(new UndoAction.CheckpointBitmap(checkpoint.Node, checkpoint.Name));
-            }
-        }
-
-        foreach (var disk in disks)
-        {
-            if (disk.Temporary is { } temporary)
-            {
-                actions.AddRange(BitmapChain.Merge(
-                    chains[disk.Ordinal], disk.Parent!.BitmapName!, temporary.Node, temporary.Name));
-                if (request.Mode == BackupMode.Push)
-                {
-                    bitmapUndo.Add(new UndoAction.TemporaryBitmap(temporary.Node, temporary.Name));
-                }
-            }
-
-            var sync = request.Mode == BackupMode.Pull ? JobSync.None
-                : disk.Temporary is null ? JobSync.Full : JobSync.Bitmap;
-            actions.Add(new BackupJob(
-                disk.NodeName,
-                disk.JobId,
-                target(disk),
-                sync,
-                sync == JobSync.Bitmap ? disk.Temporary!.Name : null,
-                breakSnapshot));
-            jobUndo.Add(new UndoAction.Job(disk.JobId));
-        }
-
-        return new PlanStep.Transaction("freeze all disks at one instant", actions, [.. bitmapUndo, .. jobUndo]);
-    }
-
-    private static QmpCommand CreateImage(string jobId, JsonObject options) =>
-        new("blockdev-create", new JsonObject { ["job-id"] = jobId, ["options"] = options });
-
-    // Beside the image there is room for an image's data, and the hypervisor may write there; /tmp may be in memory.
-    private static string ScratchDirectory(PlanRequest request, PlannedDisk disk)
-    {
-        if (request.ScratchDirectory is { } given)
-        {
-            return given.TrimEnd('/');
-        }
-
-        var slash = disk.Filename.LastIndexOf('/');
-        return disk.Filename.StartsWith('/') && !disk.Filename.StartsWith("/dev/", StringComparison.Ordinal)
-            && slash > 0
-            ? disk.Filename[..slash]
-            : "/var/tmp";
     }
 }

@@ -47,7 +47,8 @@ internal sealed class DomainBackupSteps(
         {
             foreach (var disk in disks)
             {
-                AddExport(disk);
+                _steps.Add(StepParts.Export(
+                    disk.Name, disk.ImageNode, disk.ExportId!, disk.ExportName!, disk.Temporary?.Name));
             }
         }
 
@@ -86,21 +87,15 @@ internal sealed class DomainBackupSteps(
                 [IsPull ? new UndoAction.ScratchFile(disk.Image.Path) : new UndoAction.TargetFile(disk.Image.Path)]));
             if (disk.Format == "raw")
             {
-                AddCreation(
+                _steps.Add(StepParts.Create(
                     $"make the {what} file of disk '{disk.Name}' as large as the disk",
                     _names.CreateJob(disk.Ordinal, "file"),
-                    new JsonObject { ["driver"] = "file", ["filename"] = disk.Image.Path, ["size"] = disk.Size });
+                    new JsonObject { ["driver"] = "file", ["filename"] = disk.Image.Path, ["size"] = disk.Size }));
             }
         }
 
-        AddNode($"open the {what} of disk '{disk.Name}'", disk.StorageNode, new JsonObject
-        {
-            ["driver"] = isFile ? "file" : "host_device",
-            ["node-name"] = disk.StorageNode,
-            ["filename"] = disk.Image.Path,
-            ["read-only"] = false,
-            ["discard"] = "unmap",
-        });
+        _steps.Add(StepParts.OpenFile(
+            $"open the {what} of disk '{disk.Name}'", disk.StorageNode, disk.Image.Path, isDevice: !isFile));
         if (isMade && IsPull)
         {
             _steps.Add(new PlanStep.Unlink($"unlink the scratch file of disk '{disk.Name}'", disk.Image.Path));
@@ -122,10 +117,10 @@ internal sealed class DomainBackupSteps(
     {
         if (driver != "raw" && !request.ReuseExternal)
         {
-            AddCreation(
+            _steps.Add(StepParts.Create(
                 $"format the {what} of disk '{disk.Name}'",
                 _names.CreateJob(disk.Ordinal, driver),
-                driver == "luks" ? Luks(disk, disk.Encryption!) : Qcow2(disk));
+                driver == "luks" ? Luks(disk, disk.Encryption!) : Qcow2(disk)));
         }
 
         JsonObject options = new()
@@ -153,7 +148,7 @@ internal sealed class DomainBackupSteps(
             disk.Encryption?.AddKey(options);
         }
 
-        AddNode($"open the format of the {what} of disk '{disk.Name}'", disk.ImageNode, options);
+        _steps.Add(StepParts.Open($"open the format of the {what} of disk '{disk.Name}'", disk.ImageNode, options));
     }
 
     private static JsonObject Luks(DomainPlannedDisk disk, PlannedEncryption encryption)
@@ -190,44 +185,26 @@ internal sealed class DomainBackupSteps(
         return options;
     }
 
-    private void AddCreation(string purpose, string jobId, JsonObject options) => _steps.Add(new PlanStep.Job(
-        purpose,
-        new QmpCommand("blockdev-create", new JsonObject { ["job-id"] = jobId, ["options"] = options }),
-        jobId,
-        [new UndoAction.Job(jobId)]));
-
-    private void AddNode(string purpose, string name, JsonObject options) => _steps.Add(new PlanStep.Command(
-        purpose, new QmpCommand("blockdev-add", options), [new UndoAction.Node(name)]));
-
     private void AddServer()
     {
-        JsonObject arguments = new() { ["addr"] = nbd!.ToLegacyJson() };
+        string? tls = null;
         if (backup.Server!.Tls == true)
         {
-            var id = _names.TlsObject;
+            tls = _names.TlsObject;
             _steps.Add(new PlanStep.Command(
                 "load the NBD server's certificates",
                 new QmpCommand("object-add", new JsonObject
                 {
                     ["qom-type"] = "tls-creds-x509",
-                    ["id"] = id,
+                    ["id"] = tls,
                     ["dir"] = request.TlsDirectory,
                     ["endpoint"] = "server",
                     ["verify-peer"] = true,
                 }),
-                [new UndoAction.ServerObject(id)]));
-            arguments["tls-creds"] = id;
+                [new UndoAction.ServerObject(tls)]));
         }
 
-        List<UndoAction> undo = [];
-        if (nbd.Path is { } socket)
-        {
-            undo.Add(new UndoAction.ServerSocket(socket));
-        }
-
-        undo.Add(new UndoAction.NbdServer(nbd));
-        _steps.Add(new PlanStep.Command(
-            "start the hypervisor's NBD server", new QmpCommand("nbd-server-start", arguments), undo));
+        _steps.Add(StepParts.StartServer(nbd!, tls));
     }
 
     private PlanStep.Transaction PointInTime()
@@ -258,37 +235,5 @@ internal sealed class DomainBackupSteps(
 
         undo.AddRange(disks.Select(disk => new UndoAction.Job(disk.JobId)));
         return new PlanStep.Transaction("freeze all disks at one instant", actions, undo);
-    }
-
-    private void AddExport(DomainPlannedDisk disk)
-    {
-        _steps.Add(Export(disk.Name, disk.ImageNode, disk.ExportId!, disk.ExportName!, disk.Temporary?.Name));
-    }
-
-    /// <summary>The step that publishes the frozen view of one disk.</summary>
-    /// <param name="disk">The disk's name.</param>
-    /// <param name="node">The scratch's node.</param>
-    /// <param name="id">The export's id.</param>
-    /// <param name="name">Its NBD name.</param>
-    /// <param name="bitmap">The temporary bitmap; null when the whole disk is read.</param>
-    internal static PlanStep.Command Export(string disk, string node, string id, string name, string? bitmap)
-    {
-        JsonObject export = new()
-        {
-            ["type"] = "nbd",
-            ["id"] = id,
-            ["node-name"] = node,
-            ["writable"] = false,
-            ["name"] = name,
-        };
-        if (bitmap is not null)
-        {
-            export["bitmaps"] = new JsonArray((JsonNode)bitmap);
-        }
-
-        return new PlanStep.Command(
-            $"export the frozen view of disk '{disk}'",
-            new QmpCommand("block-export-add", export),
-            [new UndoAction.Export(id)]);
     }
 }
