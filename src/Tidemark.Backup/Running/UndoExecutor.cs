@@ -54,7 +54,7 @@ internal sealed class UndoExecutor
             catch (Exception exception) when (exception is QmpException or BackupException or IOException
                 or UnauthorizedAccessException or TimeoutException or OperationCanceledException)
             {
-                errors.Add($"{action}: {exception.Message}");
+                errors.Add($"{UndoText.Describe(action)}: {exception.Message}");
             }
         }
 

@@ -7,7 +7,8 @@ namespace Tidemark.Backup.Tests.Journal;
 
 public sealed class RunJournalTests
 {
-    private static readonly UndoAction[] s_all =
+    /// <summary>At least one of every kind.</summary>
+    internal static UndoAction[] All { get; } =
     [
         new UndoAction.LocalDirectory("/tmp/d"),
         new UndoAction.LocalFile("/tmp/d/nbd.sock"),
@@ -18,6 +19,11 @@ public sealed class RunJournalTests
         new UndoAction.CheckpointBitmap("vda", "c"),
         new UndoAction.Job("job"),
         new UndoAction.Export("export"),
+        new UndoAction.ServerSocket("/tmp/d/s"),
+        new UndoAction.ServerObject("tls"),
+        new UndoAction.ScratchFile("/tmp/d/scratch"),
+        new UndoAction.TargetFile("/tmp/d/target"),
+        new UndoAction.CheckpointFile("/tmp/d/c1.xml"),
     ];
 
     [Fact]
@@ -27,15 +33,15 @@ public sealed class RunJournalTests
         var run = Folder(folder);
         using (var journal = RunJournal.Create(run.JournalPath, "0123456789abcdef", "vm ü", "qmp:/x"))
         {
-            journal.WillDo(s_all[..4]);
+            journal.WillDo(All[..4]);
             journal.WillDo([]);
             journal.ServerStarted();
-            journal.WillDo(s_all[4..]);
+            journal.WillDo(All[4..]);
         }
 
         var record = run.ReadJournal()!;
         Assert.Equal(("0123456789abcdef", "vm ü", "qmp:/x"), (record.RunId, record.VmName, record.Source));
-        Assert.Equal(s_all, record.Undo);
+        Assert.Equal(All, record.Undo);
         Assert.True(record.ServerStarted);
         Assert.Null(record.Committed);
     }
@@ -64,7 +70,7 @@ public sealed class RunJournalTests
         var run = Folder(folder);
         using (var journal = RunJournal.Create(run.JournalPath, "0123456789abcdef", "vm", "qmp:/x"))
         {
-            foreach (var action in s_all)
+            foreach (var action in All)
             {
                 journal.WillDo([action]);
             }
@@ -75,7 +81,7 @@ public sealed class RunJournalTests
         {
             var lines = whole.AsSpan(0, length).Count((byte)'\n');
             var record = JournalFormat.Parse(whole.AsSpan(0, length), "journal");
-            Assert.Equal(s_all.Take(Math.Max(lines - 1, 0)), record?.Undo ?? []);
+            Assert.Equal(All.Take(Math.Max(lines - 1, 0)), record?.Undo ?? []);
         }
     }
 
