@@ -1,8 +1,8 @@
-using Tidemark.Backup.Checkpoints;
 using Tidemark.Backup.Definitions;
 using Tidemark.Backup.Graph;
 using Tidemark.Backup.Journal;
 using Tidemark.Backup.Planning;
+using Tidemark.Backup.RestorePoints;
 using Tidemark.Backup.Rules;
 using Tidemark.Backup.Transfer;
 using Tidemark.Qmp;

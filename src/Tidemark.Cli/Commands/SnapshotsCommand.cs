@@ -1,8 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using Tidemark.Backup.Checkpoints;
 using Tidemark.Backup.Definitions;
+using Tidemark.Backup.RestorePoints;
 using Tidemark.Cli.Terminal;
 using Tidemark.Repository;
 using Tidemark.Repository.Backends;

@@ -1,6 +1,6 @@
 using Tidemark.Backup.Definitions;
 
-namespace Tidemark.Backup.Checkpoints;
+namespace Tidemark.Backup.RestorePoints;
 
 /// <summary>What <c>tidemark.json</c> says of one disk.</summary>
 public sealed record ManifestDisk

@@ -4,7 +4,7 @@ using Tidemark.Repository;
 using Tidemark.Repository.Disks;
 using Tidemark.Repository.Snapshots;
 
-namespace Tidemark.Backup.Checkpoints;
+namespace Tidemark.Backup.RestorePoints;
 
 /// <summary>Finds the restore point of each disk of a virtual machine that the next one can build on.</summary>
 /// <remarks>

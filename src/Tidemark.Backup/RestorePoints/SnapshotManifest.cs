@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Text.Json;
 using Tidemark.Backup.Definitions;
 
-namespace Tidemark.Backup.Checkpoints;
+namespace Tidemark.Backup.RestorePoints;
 
 /// <summary>
 /// <c>tidemark.json</c>: what a restore point knows of itself. The next backup decides by it which bitmap is the one

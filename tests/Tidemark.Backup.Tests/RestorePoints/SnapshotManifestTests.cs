@@ -1,8 +1,8 @@
 using System.Text;
-using Tidemark.Backup.Checkpoints;
 using Tidemark.Backup.Definitions;
+using Tidemark.Backup.RestorePoints;
 
-namespace Tidemark.Backup.Tests.Checkpoints;
+namespace Tidemark.Backup.Tests.RestorePoints;
 
 public sealed class SnapshotManifestTests
 {

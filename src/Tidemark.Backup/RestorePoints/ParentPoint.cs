@@ -2,7 +2,7 @@ using Tidemark.Backup.Planning;
 using Tidemark.Repository.Disks;
 using Tidemark.Repository.Snapshots;
 
-namespace Tidemark.Backup.Checkpoints;
+namespace Tidemark.Backup.RestorePoints;
 
 /// <summary>The newest restore point of one disk.</summary>
 /// <param name="Snapshot">The restore point.</param>
