@@ -9,6 +9,7 @@
 // See docs/design/010-a-backup-without-a-daemon.md.
 
 using Tidemark.Backup.Definitions;
+using Tidemark.Backup.Graph;
 using Tidemark.Backup.Journal;
 using Tidemark.Backup.Planning;
 using Tidemark.Backup.Running;
@@ -197,6 +198,12 @@ public sealed class DomainService
         // From the transfer on the backup is the hypervisor's and its client's.
         foreach (var step in plan.Steps.TakeWhile(step => step is not PlanStep.Transfer))
         {
+            if (step is PlanStep.Transaction
+                && (request.ReuseExternal || plan.Disks.Any(disk => disk.Kind == ImageKind.Block)))
+            {
+                RefuseOtherSize(plan, await session.ReadGraphAsync(cancellationToken).ConfigureAwait(false));
+            }
+
             await steps.ExecuteAsync(step, session.Monitor, jobs, null, cancellationToken).ConfigureAwait(false);
         }
 
@@ -206,6 +213,22 @@ public sealed class DomainService
         }
 
         journal.Begun(steps.Instant);
+    }
+
+    // The hypervisor refuses it as well, but does not say which disk it is about.
+    private static void RefuseOtherSize(DomainBackupPlan plan, GraphSnapshot graph)
+    {
+        foreach (var disk in plan.Disks)
+        {
+            if (graph.Find(disk.ImageNode) is { } image && image.VirtualSize != disk.Size)
+            {
+                throw new BackupException(
+                    BackupErrorKind.Conflict,
+                    $"disk '{disk.Name}' has {disk.Size} bytes, and the {disk.Format} image in '{disk.Image.Path}' "
+                        + $"{image.VirtualSize}: it must be of the disk's size"
+                        + (disk.Format == "raw" ? ", or be a qcow2 image" : ""));
+            }
+        }
     }
 
     private async Task<DomainBackupPlan> PlanAsync(

@@ -204,6 +204,30 @@ public sealed class DomainBackupTests
         Assert.Equal("c1:Valid*", await scene.ListAsync());
     }
 
+    [Theory]
+    [InlineData("qcow2", "4M")]
+    [InlineData("raw", "16M")]
+    public async Task An_image_of_another_size_is_told_with_its_disk(string format, string size)
+    {
+        await using var scene = await DomainScene.StartAsync(embedded: false, nbd: false, "vda", "vdb");
+        await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", format, scene.File("there"), size);
+        var request = new BackupBegin
+        {
+            Backup = BackupXml.Parse($"""
+                <domainbackup><disks><disk name='vdb' type='file'><driver type='{format}'/>
+                <target file='{scene.File("there")}'/></disk></disks></domainbackup>
+                """),
+            Checkpoint = new CheckpointDefinition { Name = "c1" },
+            ReuseExternal = true,
+        };
+        var error = await Assert.ThrowsAsync<BackupException>(() => scene.Service.BeginAsync(request, Token));
+        Assert.Contains("disk 'vdb' has 8388608 bytes, and the", error.Message, StringComparison.Ordinal);
+        Assert.Contains(scene.File("there"), error.Message, StringComparison.Ordinal);
+        Assert.True(File.Exists(scene.File("there")));
+        Assert.Equal("", await scene.ListAsync());
+        await scene.NothingIsLeftAsync();
+    }
+
     /// <summary>An increment to a raw file of its own is of no use; into a raw backup it makes that the disk of now,
     /// zeroes included.</summary>
     [Theory]
