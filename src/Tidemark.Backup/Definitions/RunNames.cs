@@ -34,12 +34,8 @@ public sealed partial class RunNames
                 nameof(runId));
         }
 
-        RunId = runId;
         _stem = Prefix + runId;
     }
-
-    /// <summary>The run's id.</summary>
-    public string RunId { get; }
 
     /// <summary>The checkpoint's id, and the name of its bitmap on the first disk that keeps one.</summary>
     public string Checkpoint => _stem;

@@ -9,9 +9,6 @@ internal readonly record struct ClusterEntry(ulong Word, ulong Units)
     /// <summary>Every subcluster reads as zeroes.</summary>
     internal const ulong AllZero = 0xffff_ffff_0000_0000;
 
-    /// <summary>Every subcluster is allocated.</summary>
-    internal const ulong AllAllocated = 0x0000_0000_ffff_ffff;
-
     internal uint AllocatedUnits => (uint)Units;
 
     internal uint ZeroUnits => (uint)(Units >> 32);

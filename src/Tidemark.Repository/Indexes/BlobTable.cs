@@ -13,8 +13,6 @@ internal sealed class BlobTable
     private int[] _slots = new int[128]; // one more than an entry's number; zero is free
     private int _count;
 
-    internal int Count => _count;
-
     /// <summary>The n-th entry of an id, counted from zero; false when there are no more.</summary>
     internal bool TryFind(in BlobId id, int ordinal, out Entry entry)
     {

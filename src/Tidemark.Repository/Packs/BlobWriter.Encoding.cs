@@ -64,7 +64,6 @@ internal sealed partial class BlobWriter
         }
 
         var entryLength = compressed ? PackHeader.CompressedEntryLength : PackHeader.PlainEntryLength;
-        Interlocked.Add(ref _bytesStored, sealedLength + entryLength);
         job.Stored(id, isNew: true, sealedLength + entryLength);
         if (pack.Written())
         {

@@ -47,7 +47,6 @@ internal sealed partial class BlobWriter : IAsyncDisposable
     private readonly Dictionary<(BlobType, BlobId), OpenPack?> _claims = [];
     private readonly OpenPack?[] _open = new OpenPack?[2];
     private Exception? _failure;
-    private long _bytesStored;
 
     internal BlobWriter(
         IBackend backend, FileStore files, BlobIndex shared, BlobCodecPool codecs, TimeProvider time, int encoders)
@@ -65,9 +64,6 @@ internal sealed partial class BlobWriter : IAsyncDisposable
             _encoders[number].Start();
         }
     }
-
-    /// <summary>Bytes that were added to packs so far.</summary>
-    internal long BytesStored => Interlocked.Read(ref _bytesStored);
 
     /// <summary>
     /// Hands a blob over; waits while too many bytes are under way. The job is told how it ended. On any error, the

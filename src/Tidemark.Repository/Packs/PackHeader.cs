@@ -25,11 +25,7 @@ internal static class PackHeader
 
     private const byte CompressedType = 2;
 
-    /// <summary>The length of the sealed header and its trailer.</summary>
-    internal static int SealedLength(IReadOnlyList<PackEntry> entries) =>
-        entries.Sum(entry => entry.HeaderLength) + BlobCipher.Overhead + TrailerLength;
-
-    /// <summary>Writes the sealed header and its trailer into exactly <see cref="SealedLength"/> bytes.</summary>
+    /// <summary>Writes the sealed header and its trailer into exactly as many bytes as they need.</summary>
     internal static void Write(IReadOnlyList<PackEntry> entries, BlobCipher cipher, Span<byte> target)
     {
         var header = new byte[target.Length - BlobCipher.Overhead - TrailerLength];
