@@ -152,7 +152,8 @@ internal sealed class ElementReader
     {
         foreach (var attribute in _element.Attributes())
         {
-            if (!_attributes.Contains(attribute.Name))
+            // A prefix that is declared says nothing; what has the prefix is refused.
+            if (!attribute.IsNamespaceDeclaration && !_attributes.Contains(attribute.Name))
             {
                 throw Refuse($"element '{Name}' must not have attribute '{attribute.Name.LocalName}' here");
             }

@@ -91,6 +91,8 @@ public sealed class BackupXmlTests
         { "<domainbackup><incremental>a<b/></incremental></domainbackup>", "holds text only" },
         { "<domainbackup><surprise/></domainbackup>", "must not hold 'surprise'" },
         { "<domainbackup xmlns='urn:x'/>", "the element is" },
+        { "<domainbackup xmlns:x='urn:x' x:mode='push'/>", "must not have attribute 'mode'" },
+        { "<domainbackup xmlns:x='urn:x'><x:disks/></domainbackup>", "must not hold 'disks'" },
         { "<domaincheckpoint/>", "the element is 'domaincheckpoint'" },
         { PullScratch("<driver type='raw'/>"), "requires qcow2 driver" },
         { Push("<disk name='vda'><driver type='luks'/></disk>"), "'luks' is no value for attribute 'type'" },
@@ -143,6 +145,10 @@ public sealed class BackupXmlTests
         Assert.Contains(
             "uuid='0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f'", BackupXml.Format(backup), StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void A_prefix_that_is_declared_and_not_used_says_nothing() =>
+        Assert.Equal(BackupXml.Parse("<domainbackup/>"), BackupXml.Parse("<domainbackup xmlns:x='urn:x'/>"));
 
     [Fact]
     public void Labels_that_name_no_model_may_be_several() =>
