@@ -66,6 +66,7 @@ public sealed class ChangeService
         List<PlanStep> steps = [];
         List<TransactionAction> actions = [];
         Dictionary<string, string> overlays = new(StringComparer.Ordinal);
+        List<AttachedDisk> covered = [];
         foreach (var (disk, file) in SelectForSnapshot(session.FindDisks(graph), disks, snapshot))
         {
             RefuseBusy(graph, disk);
@@ -75,6 +76,7 @@ public sealed class ChangeService
                 names, ordinal, file, "qcow2", disk.Node, disk.Node, null, reuseExternal));
             actions.AddRange(BitmapChain.Snapshot(chain, names.Node(ordinal)));
             overlays.Add(disk.Name, file);
+            covered.Add(disk);
             session.KeepName(disk.Name, names.Node(ordinal), file);
         }
 
@@ -86,7 +88,10 @@ public sealed class ChangeService
                 if (step is PlanStep.Transaction && reuseExternal)
                 {
                     var opened = await session.ReadGraphAsync(cancellationToken).ConfigureAwait(false);
-                    RefuseOldBitmaps(overlays.Keys.Select((_, ordinal) => opened.Find(names.Node(ordinal))));
+                    foreach (var (ordinal, disk) in covered.Index())
+                    {
+                        CheckOverlay(disk, opened.Find(names.Node(ordinal)));
+                    }
                 }
 
                 await executor.ExecuteAsync(step, session.Monitor, jobs, null, cancellationToken)
@@ -247,6 +252,11 @@ public sealed class ChangeService
 
             var mirror = (await session.ReadGraphAsync(cancellationToken).ConfigureAwait(false)).Find(names.Node(0))
                 ?? throw new BackupException(BackupErrorKind.Hypervisor, $"node '{names.Node(0)}' is not there");
+            if (change.ReusesExternal)
+            {
+                CheckHeader(change.Disk, mirror, below);
+            }
+
             var merge = WithoutActiveWrite(BitmapChain.Copy(chain, mirror, change.IsShallow));
             if (change.Pivots)
             {
@@ -337,16 +347,62 @@ public sealed class ChangeService
     }
 
     // A bitmap that an overlay brings along has seen none of the disk's writes, and on top of the chain R1 would
-    // believe it: whatever layer lacks it below counts as older than its checkpoint.
-    private static void RefuseOldBitmaps(IEnumerable<GraphNode?> overlays)
+    // believe it: whatever layer lacks it below counts as older than its checkpoint. An overlay of another size would
+    // cut the guest's disk off, or make it grow, in an instant. What its header names below it is opened there at the
+    // next start.
+    private void CheckOverlay(AttachedDisk disk, GraphNode? overlay)
     {
-        if (overlays.FirstOrDefault(overlay => overlay is { Bitmaps.Count: > 0 }) is { } old)
+        if (overlay is null)
+        {
+            return;
+        }
+
+        if (overlay.Bitmaps.Count > 0)
         {
             throw new BackupException(
                 BackupErrorKind.Conflict,
-                $"'{old.Filename}' holds bitmap '{old.Bitmaps[0].Name}' already, which has recorded nothing of this "
-                    + "disk: an overlay that is to be used as it is must hold none (qemu-img bitmap --remove)");
+                $"'{overlay.Filename}' holds bitmap '{overlay.Bitmaps[0].Name}' already, which has recorded nothing of "
+                    + "this disk: an overlay that is to be used as it is must hold none (qemu-img bitmap --remove)");
         }
+
+        if (overlay.VirtualSize != disk.Node.VirtualSize)
+        {
+            throw new BackupException(
+                BackupErrorKind.Conflict,
+                $"'{overlay.Filename}' is for {overlay.VirtualSize} bytes, and disk '{disk.Name}' has "
+                    + $"{disk.Node.VirtualSize}: an overlay must be of the disk's size");
+        }
+
+        CheckHeader(disk.Name, overlay, disk.Node);
+    }
+
+    // What an image's header names below it counts when the image is opened next. Below a whole copy nothing may be: the
+    // hypervisor leaves what is zero on the disk unallocated in it (QEMU 11.1 does), and it would show through.
+    private void CheckHeader(string disk, GraphNode image, GraphNode? below)
+    {
+        var (named, path) = (image.BackingFile, below?.Filename ?? "");
+        if (named == path)
+        {
+            return;
+        }
+
+        var remedy = below is null
+            ? $"qemu-img rebase -u -b '' '{image.Filename}'"
+            : $"qemu-img rebase -u -F {below.Driver} -b '{path}' '{image.Filename}'";
+        if (named.Length == 0 || path.Length == 0)
+        {
+            throw new BackupException(
+                BackupErrorKind.Conflict,
+                named.Length == 0
+                    ? $"'{image.Filename}' names no backing file: from the machine's next start on, disk '{disk}' would "
+                        + $"be without all that lies below it. First: {remedy}"
+                    : $"'{image.Filename}' names '{named}' as its backing file, which would show through a whole copy "
+                        + $"of disk '{disk}' wherever that is zero. First: {remedy}");
+        }
+
+        _options.Note(
+            $"'{image.Filename}' names '{named}' as its backing file, which is opened at the machine's next start; now "
+                + $"'{path}' lies below it. If those are two images: {remedy}");
     }
 
     // See ChangeRule: afterwards nothing would tell that it is not.

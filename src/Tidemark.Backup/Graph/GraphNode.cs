@@ -19,6 +19,10 @@ public sealed record GraphNode
     /// image.</summary>
     public string Filename { get; init; } = "";
 
+    /// <summary>The path that the image's header names as its backing file; empty where it names none, whatever lies
+    /// below it now.</summary>
+    public string BackingFile { get; init; } = "";
+
     /// <summary>The format's <c>compat</c> level of a qcow2 node: <c>0.10</c> or <c>1.1</c>; null for other
     /// drivers.</summary>
     public string? Compat { get; init; }

@@ -81,6 +81,8 @@ public static class GraphParser
                 VirtualSize = GraphField.Number(image, "virtual-size", inner),
                 IsReadOnly = GraphField.Flag(element, "ro", where, absent: false),
                 Filename = ImageFileName.Plain(GraphField.OptionalText(image, "filename", inner) ?? ""),
+                BackingFile = ImageFileName.Plain(GraphField.OptionalText(image, "full-backing-filename", inner)
+                    ?? GraphField.OptionalText(image, "backing-filename", inner) ?? ""),
                 Compat = compat,
                 ClusterSize = GraphField.OptionalNumber(image, "cluster-size", inner),
                 HasSubclusters = hasSubclusters,

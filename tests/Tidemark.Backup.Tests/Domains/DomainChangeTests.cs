@@ -105,6 +105,77 @@ public sealed class DomainChangeTests
         Assert.Equal(scene.File("over"), (await scene.Service.ListDisksAsync(Token))[0].Node.Filename);
     }
 
+    /// <summary>A smaller one would cut the guest's disk off; one without a backing file would be the whole disk from
+    /// the next start on.</summary>
+    [Theory]
+    [InlineData("ours", "4M", true, "4194304 bytes, and disk 'vda' has 8388608")]
+    [InlineData("11.1", "16M", true, "16777216 bytes, and disk 'vda' has 8388608")]
+    [InlineData("5.2", "8M", false, "names no backing file")]
+    [InlineData("11.1", "8M", false, "names no backing file")]
+    [InlineData("ours", "8M", false, "names no backing file")]
+    public async Task An_overlay_that_is_none_of_the_disk_is_refused(
+        string version, string size, bool isOver, string message)
+    {
+        await using var scene = version == "ours"
+            ? await DomainScene.StartAsync(embedded: true, nbd: true, "vda")
+            : await DomainScene.StartAsync(QemuVersions.Need(version), "8M", "vda");
+        string[] below = isOver ? ["-u", "-F", "qcow2", "-b", scene.Daemon.DiskPath("vda")] : [];
+        await Tool.RunOkAsync(
+            "qemu-img", ["create", "-q", "-f", "qcow2", .. below, scene.File("over"), size]);
+        SnapshotDisk[] disks = [new("vda", true, scene.File("over"))];
+        var error = await Assert.ThrowsAsync<BackupException>(
+            () => scene.Changes.SnapshotAsync("s1", disks, reuseExternal: true, Token));
+        Assert.Contains(message, error.Message, StringComparison.Ordinal);
+        Assert.Empty(error.UndoErrors);
+        Assert.Equal(
+            ("vda", 8L << 20),
+            (await scene.Service.ListDisksAsync(Token)) is [var disk]
+                ? (disk.Node.Name, disk.Node.VirtualSize) : default);
+        await scene.NothingIsLeftAsync();
+
+        var elsewhere = scene.File("elsewhere.qcow2");
+        await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", scene.File("over"), "8M");
+        await Tool.RunOkAsync(
+            "qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", elsewhere, scene.File("over"));
+        await scene.Changes.SnapshotAsync("s1", disks, reuseExternal: true, Token);
+        Assert.Contains(scene.Notes, note => note.Contains($"names '{elsewhere}'", StringComparison.Ordinal));
+    }
+
+    /// <summary>Under a whole copy it would show through where the disk is zero, which QEMU 11.1 leaves out; without
+    /// it a shallow one would be half a disk.</summary>
+    [Theory]
+    [InlineData("ours")]
+    [InlineData("11.1")]
+    public async Task A_copy_into_an_image_with_the_wrong_backing_file_is_refused(string version)
+    {
+        await using var scene = version == "ours"
+            ? await DomainScene.StartAsync(embedded: true, nbd: true, "vda")
+            : await DomainScene.StartAsync(QemuVersions.Need(version), "8M", "vda");
+        await scene.Daemon.WriteAsync("vda", "write -q -P 7 0 1M");
+        await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", scene.File("other"), "8M");
+        await Tool.RunOkAsync("qemu-io", "-c", "write -q -P 9 0 8M", scene.File("other"));
+        await Tool.RunOkAsync(
+            "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", scene.File("other"), scene.File("to"));
+        var copy = new BlockChange { Disk = "vda", Destination = scene.File("to"), ReusesExternal = true };
+        Assert.Contains("would show through", await RefusedAsync(copy), StringComparison.Ordinal);
+        await Tool.RunOkAsync("qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-b", "", scene.File("to"));
+        await scene.Changes.CopyAsync(copy, static (_, _) => { }, Token);
+        await Tool.RunOkAsync("qemu-io", "-r", "-c", "read -q -P 7 0 1M", "-c", "read -q -P 0 1M 7M", scene.File("to"));
+        await scene.NothingIsLeftAsync();
+
+        await scene.Changes.SnapshotAsync("s1", [new("vda", true, scene.File("over"))], false, Token);
+        Assert.Contains(
+            "names no backing file", await RefusedAsync(copy with { IsShallow = true }), StringComparison.Ordinal);
+
+        async Task<string> RefusedAsync(BlockChange change)
+        {
+            var error = await Assert.ThrowsAsync<BackupException>(
+                () => scene.Changes.CopyAsync(change, static (_, _) => { }, Token));
+            Assert.Empty(error.UndoErrors);
+            return error.Message;
+        }
+    }
+
     /// <summary>A layer in the middle lacks a checkpoint's bitmap, so the checkpoint is broken. A pull would take the
     /// layer away, and with it what shows that. A commit into a base that has the bitmap marks there what it
     /// writes.</summary>
