@@ -376,8 +376,8 @@ public sealed class ChangeService
         CheckHeader(disk.Name, overlay, disk.Node);
     }
 
-    // What an image's header names below it counts when the image is opened next. Below a whole copy nothing may be: the
-    // hypervisor leaves what is zero on the disk unallocated in it (QEMU 11.1 does), and it would show through.
+    // What an image's header names below it counts when the image is opened next. Below a whole copy nothing may be:
+    // the hypervisor leaves what is zero on the disk unallocated in it (QEMU 11.1 does), and it would show through.
     private void CheckHeader(string disk, GraphNode image, GraphNode? below)
     {
         var (named, path) = (image.BackingFile, below?.Filename ?? "");
@@ -394,8 +394,8 @@ public sealed class ChangeService
             throw new BackupException(
                 BackupErrorKind.Conflict,
                 named.Length == 0
-                    ? $"'{image.Filename}' names no backing file: from the machine's next start on, disk '{disk}' would "
-                        + $"be without all that lies below it. First: {remedy}"
+                    ? $"'{image.Filename}' names no backing file: from the machine's next start on, disk '{disk}' "
+                        + $"would be without all that lies below it. First: {remedy}"
                     : $"'{image.Filename}' names '{named}' as its backing file, which would show through a whole copy "
                         + $"of disk '{disk}' wherever that is zero. First: {remedy}");
         }
