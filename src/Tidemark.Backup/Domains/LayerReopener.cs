@@ -146,8 +146,8 @@ internal static class LayerReopener
     }
 
     private static string Advice(GraphNode layer) => layer.Name.StartsWith('#')
-        ? ". QEMU reopens no node that it has named itself: do this while the domain is off (--monitor NAME=PATH), or "
-            + "let the domain be started with a node name for each layer"
+        ? ". QEMU reopens no node that it has named itself: do this while the domain is off (--domain NAME --monitor "
+            + "DISK=PATH), or let the domain be started with a node name for each layer"
         : "";
 
     private static BackupException Failed(GraphNode layer, bool readOnly, string why, Exception? inner) => new(
