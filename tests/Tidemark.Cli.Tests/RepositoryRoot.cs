@@ -1,17 +1,10 @@
 namespace Tidemark.Cli.Tests;
 
-/// <summary>Where the built program and the sources are, seen from the built tests.</summary>
+/// <summary>Where the sources are, seen from the built tests.</summary>
 internal static class RepositoryRoot
 {
     /// <summary>The directory that holds the solution.</summary>
     public static string Path { get; } = Find();
-
-    /// <summary>The program, built in the same configuration as these tests.</summary>
-    public static string Program { get; } = System.IO.Path.GetFullPath(
-        System.IO.Path.Combine(
-            AppContext.BaseDirectory, "../../Tidemark.Cli",
-            System.IO.Path.GetFileName(AppContext.BaseDirectory.TrimEnd('/')),
-            "tidemark"));
 
     private static string Find()
     {

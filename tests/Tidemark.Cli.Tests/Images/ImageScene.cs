@@ -21,7 +21,7 @@ internal sealed class ImageScene : IDisposable
     /// <summary>Runs the program; <c>--repo</c> is added.</summary>
     public Task<ToolResult> RunAsync(string password, params string[] arguments) =>
         Tool.RunAsync(
-            RepositoryRoot.Program,
+            BuiltProgram.Path,
             [.. arguments, "--repo", Repository],
             environment: new Dictionary<string, string>
             {

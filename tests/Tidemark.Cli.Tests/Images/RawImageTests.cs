@@ -46,7 +46,7 @@ public sealed class RawImageTests : IDisposable
             // What a guest would write to have a file of the host read: the header of an overlay over it.
             var image = CreateImage(random);
             await Tool.RunOkAsync(
-                RepositoryRoot.Program,
+                BuiltProgram.Path,
                 "image", "create", "-q", "-u", "-f", "qcow2", "-b", "/etc/hostname", "-F", "raw", _scene.File("bait"),
                 "1M");
             var content = await File.ReadAllBytesAsync(image);
