@@ -39,8 +39,12 @@ internal static class SafeXml
         }
         catch (XmlException exception)
         {
+            // The parser's own sentence about a document type tells a programmer how to allow it.
+            var why = exception.Message.Contains("DTD", StringComparison.Ordinal)
+                ? $"line {exception.LineNumber} has a document type (<!DOCTYPE …>), which is not read; take it out"
+                : exception.Message;
             throw new BackupException(
-                BackupErrorKind.Definition, $"{ErrorClass.Schema.ToText()}: {what}: {exception.Message}", exception)
+                BackupErrorKind.Definition, $"{ErrorClass.Schema.ToText()}: {what}: {why}", exception)
             {
                 Class = ErrorClass.Schema,
             };
