@@ -33,7 +33,8 @@ internal sealed class LinuxMachine(string folder, QemuVersion? version, string? 
         [
             "-machine", "q35,accel=tcg", "-cpu", "max", "-nodefaults", "-display", "none", "-m", "192",
             "-kernel", GuestKit.Kernel, "-initrd", initramfs,
-            "-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on",
+            // Without the check of the timer: on a busy machine an emulated one comes late, and the kernel gives up.
+            "-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on no_timer_check",
             "-serial", $"file:{Path.Combine(hidden, "console")}", "-no-reboot",
         ];
         arguments.AddRange(nbdSocket is null
