@@ -15,6 +15,10 @@ internal sealed unsafe partial class ServerBuffer : MemoryManager<byte>
     private const int ReadWrite = 3;
     private const int PrivateAnonymous = 0x22;
 
+    // Where in a page the memory begins. Some processors copy several times slower to an address that lies a few bytes
+    // behind the source's within the page: what a reply's header in front does to bytes that come from a file's pages.
+    private const int PagePlace = 2048;
+
     private byte* _start;
 
     /// <summary>Takes memory.</summary>
@@ -23,13 +27,13 @@ internal sealed unsafe partial class ServerBuffer : MemoryManager<byte>
     internal ServerBuffer(int length)
     {
         Length = length;
-        var start = Map(null, (nuint)length, ReadWrite, PrivateAnonymous, -1, 0);
+        var start = Map(null, (nuint)length + PagePlace, ReadWrite, PrivateAnonymous, -1, 0);
         if ((nint)start == -1)
         {
             throw new InsufficientMemoryException($"the system has no {length} bytes for a request");
         }
 
-        _start = (byte*)start;
+        _start = (byte*)start + PagePlace;
     }
 
     /// <summary>How long it is, in bytes.</summary>
@@ -58,7 +62,7 @@ internal sealed unsafe partial class ServerBuffer : MemoryManager<byte>
     {
         if (_start != null)
         {
-            _ = Unmap(_start, (nuint)Length);
+            _ = Unmap(_start - PagePlace, (nuint)Length + PagePlace);
             _start = null;
         }
     }
