@@ -56,7 +56,7 @@ public sealed class DomainEveryStepTests
             if (error is null)
             {
                 // The failure came after the backup had begun, at a question only.
-                await scene.Service.AbortAsync(givesUp: true, Token);
+                await GiveUpAsync(scene, mode);
                 continue;
             }
 
@@ -66,16 +66,14 @@ public sealed class DomainEveryStepTests
             if (await scene.Service.ReadJobAsync(Token) is not null)
             {
                 // The last question of the begin got no answer: the backup runs, and can be ended.
-                await scene.Service.AbortAsync(givesUp: true, Token);
+                await GiveUpAsync(scene, mode);
                 list = await scene.ListAsync();
             }
 
-            // A push that had begun may have ended well meanwhile; then its checkpoint is the backup's.
+            // A push that had begun may have ended well meanwhile.
             if (list.Contains("c2", StringComparison.Ordinal))
             {
-                Assert.Equal(
-                    JobResult.Completed, (await scene.Service.ReadCompletedAsync(Token))!.Result);
-                await scene.Checkpoints.DeleteAsync("c2", false, false, false, Token);
+                await ForgetAsync(scene);
                 list = await scene.ListAsync();
             }
 
@@ -86,7 +84,7 @@ public sealed class DomainEveryStepTests
         Assert.InRange(failed, 8, MostCommands);
         if (await scene.Service.ReadJobAsync(Token) is not null)
         {
-            await scene.Service.AbortAsync(givesUp: true, Token);
+            await GiveUpAsync(scene, mode);
         }
     }
 
@@ -130,5 +128,24 @@ public sealed class DomainEveryStepTests
         }
 
         Assert.InRange(failed, 4, MostCommands);
+    }
+
+    // A push may end well before it is given up: then there is none to be given up.
+    private static async Task GiveUpAsync(DomainScene scene, BackupMode mode)
+    {
+        var error = await Record.ExceptionAsync(() => scene.Service.AbortAsync(givesUp: true, Token));
+        if (error is not null)
+        {
+            Assert.Equal(BackupMode.Push, mode);
+            Assert.Contains("no job is active", error.Message, StringComparison.Ordinal);
+            await ForgetAsync(scene);
+        }
+    }
+
+    // Of a backup that has ended well the checkpoint is the backup's.
+    private static async Task ForgetAsync(DomainScene scene)
+    {
+        Assert.Equal(JobResult.Completed, (await scene.Service.ReadCompletedAsync(Token))!.Result);
+        await scene.Checkpoints.DeleteAsync("c2", false, false, false, Token);
     }
 }
