@@ -492,12 +492,12 @@ public sealed class ChangeService
         foreach (var layer in layers)
         {
             List<UndoAction> nodes = [];
-            if (layer.FileNode is { } file && !file.StartsWith('#'))
+            if (layer.FileNode is { } file && !GraphNode.IsMadeUp(file))
             {
                 nodes.Add(new UndoAction.Node(file));
             }
 
-            if (!layer.Name.StartsWith('#'))
+            if (!layer.HasMadeUpName)
             {
                 nodes.Add(new UndoAction.Node(layer.Name));
             }

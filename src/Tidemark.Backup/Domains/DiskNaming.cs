@@ -35,7 +35,7 @@ internal static class DiskNaming
             : null);
 
         // A name that the hypervisor made up changes at its next start: then the device's name is better.
-        Round(index => disks[index].Node.Name.StartsWith('#') ? null : disks[index].Node.Name);
+        Round(index => disks[index].Node.HasMadeUpName ? null : disks[index].Node.Name);
         Round(index => disks[index].Fallback);
         Round(index => disks[index].Key);
         return [.. names.Select((name, index) => name ?? $"{disks[index].Key}#{index}")];

@@ -75,7 +75,7 @@ internal static class LayerReopener
         bool readOnly,
         CancellationToken cancellationToken)
     {
-        if (layer.Name.StartsWith('#') && capabilities.Has(HumanCommand))
+        if (layer.HasMadeUpName && capabilities.Has(HumanCommand))
         {
             await ReopenByQemuIoAsync(monitor, layer, readOnly, cancellationToken).ConfigureAwait(false);
             return;
@@ -145,7 +145,7 @@ internal static class LayerReopener
         }
     }
 
-    private static string Advice(GraphNode layer) => layer.Name.StartsWith('#')
+    private static string Advice(GraphNode layer) => layer.HasMadeUpName
         ? ". QEMU reopens no node that it has named itself: do this while the domain is off (--domain NAME --monitor "
             + "DISK=PATH), or let the domain be started with a node name for each layer"
         : "";

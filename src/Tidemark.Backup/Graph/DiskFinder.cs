@@ -98,7 +98,7 @@ public static class DiskFinder
     // A name that the hypervisor made up changes at its next start, and a disk's name must not: the device's is used.
     private static string NameOf(GraphNode node, GraphDevice? device)
     {
-        if (!node.Name.StartsWith('#') || device is null)
+        if (!node.HasMadeUpName || device is null)
         {
             return node.Name;
         }

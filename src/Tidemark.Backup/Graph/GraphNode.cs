@@ -15,6 +15,10 @@ public sealed record GraphNode
     /// <summary>Whether the node was opened read-only.</summary>
     public bool IsReadOnly { get; init; }
 
+    /// <summary>Whether the hypervisor made the name up (<c>#block123</c>): it is another one at its next
+    /// start.</summary>
+    public bool HasMadeUpName => IsMadeUp(Name);
+
     /// <summary>The path of the image's file or device where there is one, otherwise what the hypervisor calls the
     /// image.</summary>
     public string Filename { get; init; } = "";
@@ -57,4 +61,7 @@ public sealed record GraphNode
 
     /// <summary>The bitmap of that name, or null.</summary>
     public NodeBitmap? FindBitmap(string name) => Bitmaps.FirstOrDefault(bitmap => bitmap.Name == name);
+
+    /// <summary>Whether a node's name is one that the hypervisor made up.</summary>
+    internal static bool IsMadeUp(string name) => name.StartsWith('#');
 }

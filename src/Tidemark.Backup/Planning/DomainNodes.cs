@@ -25,7 +25,7 @@ internal static class DomainNodes
     {
         var filter = graph.Nodes.FirstOrDefault(other =>
             other.Driver is "backup-top" or "mirror_top" or "commit_top" or "copy-before-write"
-            && other.Name.StartsWith('#')
+            && other.HasMadeUpName
             && (other.FileNode ?? other.BackingNode) == node.Name);
         const int Most = 5;
         return filter is null ? null : $"{filter.Driver} filter '{filter.Name}' over node '{node.Name}'; jobs: "
