@@ -32,9 +32,19 @@ internal static class ReadOnlyChange
         if (readOnly)
         {
             await node.SetReadOnlyAsync(true).ConfigureAwait(false);
-            await ThenAsync(
-                () => follower is null ? default : Ignore(ApplyAsync(nodes, follower, true)),
-                () => node.SetReadOnlyAsync(false)).ConfigureAwait(false);
+            try
+            {
+                if (follower is not null)
+                {
+                    await ApplyAsync(nodes, follower, true).ConfigureAwait(false);
+                }
+            }
+            catch
+            {
+                await TryAsync(nodes, entry, false).ConfigureAwait(false);
+                throw;
+            }
+
             return true;
         }
 
@@ -46,9 +56,16 @@ internal static class ReadOnlyChange
         }
 
         var followed = follower is not null && await ApplyAsync(nodes, follower, false).ConfigureAwait(false);
-        await ThenAsync(
-            () => node.SetReadOnlyAsync(false),
-            () => followed ? Ignore(ApplyAsync(nodes, follower!, true)) : default).ConfigureAwait(false);
+        try
+        {
+            await node.SetReadOnlyAsync(false).ConfigureAwait(false);
+        }
+        catch when (followed)
+        {
+            await TryAsync(nodes, follower!, true).ConfigureAwait(false);
+            throw;
+        }
+
         return true;
     }
 
@@ -82,29 +99,19 @@ internal static class ReadOnlyChange
     {
         for (var index = opened.Count - 1; index >= 0; index--)
         {
-            await ThenAsync(() => Ignore(ApplyAsync(nodes, opened[index], true)), null).ConfigureAwait(false);
+            await TryAsync(nodes, opened[index], true).ConfigureAwait(false);
         }
     }
 
-    // A second step. If it fails, the first is taken back, and what is thrown is why the second failed; without a first
-    // one, nothing is thrown.
-    private static async ValueTask ThenAsync(Func<ValueTask> second, Func<ValueTask>? takeBack)
+    private static async ValueTask TryAsync(NodeSet nodes, NodeEntry entry, bool readOnly)
     {
         try
         {
-            await second().ConfigureAwait(false);
+            await ApplyAsync(nodes, entry, readOnly).ConfigureAwait(false);
         }
         catch (Exception exception) when (exception is BlockException or QmpException)
         {
-            if (takeBack is null)
-            {
-                return;
-            }
-
-            await ThenAsync(takeBack, null).ConfigureAwait(false);
-            throw;
+            // What is to be told is why it was tried to go back, or nothing.
         }
     }
-
-    private static async ValueTask Ignore(ValueTask<bool> task) => await task.ConfigureAwait(false);
 }

@@ -16,8 +16,9 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
     private NodeEntry? _entry;
     private NodeOptions? _before;
     private Action? _undo;
+
+    // Read-only or not is otherwise than before, and not for good yet.
     private bool _hasChanged;
-    private bool _goesBack;
     private bool _stoppedDiscards;
 
     /// <inheritdoc/>
@@ -35,7 +36,9 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
         {
             case RawNodeOptions raw:
                 RequireSame(entry.Options, raw with { File = ((RawNodeOptions)entry.Options).File });
-                await FlushAsync(node, cancellationToken).ConfigureAwait(false);
+
+                // The present child may be where no flush goes any more when another one has its place.
+                await node.FlushAsync(cancellationToken).ConfigureAwait(false);
                 ReplaceFile(node, raw.File);
                 break;
             case Qcow2NodeOptions image:
@@ -72,13 +75,15 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
         _undo?.Invoke();
         _entry!.Options = _before;
         _entry.Node.StopsDiscards = _stoppedDiscards;
-        _goesBack = _hasChanged;
     }
+
+    /// <inheritdoc/>
+    public override void Commit() => _hasChanged = false;
 
     /// <inheritdoc/>
     public override async ValueTask CleanUpAsync()
     {
-        if (_goesBack)
+        if (_hasChanged)
         {
             using (await nodes.Graph.DrainAsync().ConfigureAwait(false))
             {
@@ -109,7 +114,7 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
     {
         if (_hasChanged)
         {
-            _hasChanged = _goesBack = false;
+            _hasChanged = false;
             await ReadOnlyChange.ApplyAsync(nodes, _entry!, !_entry!.Node.IsReadOnly).ConfigureAwait(false);
         }
     }
@@ -130,10 +135,6 @@ internal sealed class ReopenAction(NodeSet nodes, NodeOptions options) : GraphAc
                 + "every other option must be given as it was");
         }
     }
-
-    // The present child may be where no flush goes any more when another one has its place.
-    private static ValueTask FlushAsync(BlockNode node, CancellationToken cancellationToken) =>
-        node.IsReadOnly ? default : node.FlushAsync(cancellationToken);
 
     private void ReplaceFile(BlockNode node, ChildOptions child)
     {

@@ -53,11 +53,7 @@ internal sealed class SnapshotAction(NodeSet nodes, string nodeName, string over
             throw Refuse("Making the overlay's backing image would create a cycle");
         }
 
-        if (!disk.Node.IsReadOnly)
-        {
-            await disk.Node.FlushAsync(cancellationToken).ConfigureAwait(false);
-        }
-
+        await disk.Node.FlushAsync(cancellationToken).ConfigureAwait(false);
         image.SetBacking(disk.Node);
         _moved = BlockGraph.ReplaceParents(disk.Node, image);
         (_disk, _overlay) = (disk, image);
