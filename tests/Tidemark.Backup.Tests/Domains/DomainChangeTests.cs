@@ -116,9 +116,7 @@ public sealed class DomainChangeTests
     public async Task An_overlay_that_is_none_of_the_disk_is_refused(
         string version, string size, bool isOver, string message)
     {
-        await using var scene = version == "ours"
-            ? await DomainScene.StartAsync(embedded: true, nbd: true, "vda")
-            : await DomainScene.StartAsync(QemuVersions.Need(version), "8M", "vda");
+        await using var scene = await StartAsync(version);
         string[] below = isOver ? ["-u", "-F", "qcow2", "-b", scene.Daemon.DiskPath("vda")] : [];
         await Tool.RunOkAsync(
             "qemu-img", ["create", "-q", "-f", "qcow2", .. below, scene.File("over"), size]);
@@ -148,9 +146,7 @@ public sealed class DomainChangeTests
     [InlineData("11.1")]
     public async Task A_copy_into_an_image_with_the_wrong_backing_file_is_refused(string version)
     {
-        await using var scene = version == "ours"
-            ? await DomainScene.StartAsync(embedded: true, nbd: true, "vda")
-            : await DomainScene.StartAsync(QemuVersions.Need(version), "8M", "vda");
+        await using var scene = await StartAsync(version);
         await scene.Daemon.WriteAsync("vda", "write -q -P 7 0 1M");
         await Tool.RunOkAsync("qemu-img", "create", "-q", "-f", "qcow2", scene.File("other"), "8M");
         await Tool.RunOkAsync("qemu-io", "-c", "write -q -P 9 0 8M", scene.File("other"));
@@ -187,9 +183,7 @@ public sealed class DomainChangeTests
     [InlineData("11.1")]
     public async Task A_broken_checkpoint_does_not_come_to_look_valid(string version)
     {
-        await using var scene = version == "ours"
-            ? await DomainScene.StartAsync(embedded: true, nbd: true, "vda")
-            : await DomainScene.StartAsync(QemuVersions.Need(version), "8M", "vda");
+        await using var scene = await StartAsync(version);
         async Task ActiveAsync(string command, bool? persistent)
         {
             JsonObject arguments = new()
@@ -340,14 +334,16 @@ public sealed class DomainChangeTests
         Assert.Equal(4 * Granule, (await scene.RunAsync(scene.Push("inc", "c1"))).DoneBytes);
     }
 
+    private static Task<DomainScene> StartAsync(string version) => version is "ours" or "installed"
+        ? DomainScene.StartAsync(version == "ours", nbd: true, "vda")
+        : DomainScene.StartAsync(QemuVersions.Need(version), "8M", "vda");
+
     // c1, write 1, s1, write 2, c2, write 3, s2, write 4.
-    private static Task<DomainScene> ChainAsync(bool embedded) => ChainAsync(embedded ? "ours" : "");
+    private static Task<DomainScene> ChainAsync(bool embedded) => ChainAsync(embedded ? "ours" : "installed");
 
     private static async Task<DomainScene> ChainAsync(string version)
     {
-        var scene = version is "" or "ours"
-            ? await DomainScene.StartAsync(version == "ours", nbd: true, "vda")
-            : await DomainScene.StartAsync(QemuVersions.Need(version), "8M", "vda");
+        var scene = await StartAsync(version);
         await scene.Checkpoints.CreateAsync(new CheckpointDefinition { Name = "c1" }, null, Token);
         await scene.Daemon.WriteAsync("vda", "write -P 1 1M 64k");
         await scene.Changes.SnapshotAsync("s1", [], false, Token);
